@@ -1,0 +1,459 @@
+"""Pictures to numbers: turn folders of digit pictures into train_images.csv and test_images.csv.
+
+A picture becomes 784 pixels: 28 rows of 28, read row by row, 0 for the background and 255 for full ink, as in MNIST.
+A CSV row is `label,p0,...,p783`, without a header: the public "MNIST in CSV" layout.
+
+All that knows what a picture, a folder of pictures or a CSV row looks like is in this file, and so is what the three
+scripts share in their dealings with the shell: reading many pictures on all cores, replacing a file whole, one line
+for an error.
+"""
+
+import argparse
+import contextlib
+import functools
+import io
+import itertools
+import os
+import pickle
+import re
+import secrets
+import signal
+import stat
+import sys
+import time
+import warnings
+from collections import Counter, deque
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+SIZE = 28  # pixels a side
+PIXELS = SIZE * SIZE
+DIGITS = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]  # the names of the folders
+NOT_PICTURES = ("thumbs.db", "desktop.ini")  # Windows puts them into folders of pictures
+DATASETS = ("datasets/mnist", "datasets/sample")  # the first one that is there is converted
+TRAIN_CSV = "datasets/train_images.csv"
+TEST_CSV = "datasets/test_images.csv"
+NO_DIGIT = "no digit found"
+MAX_LINE = 10_000  # characters: more than any row or header has
+CELLS = np.array([f"{value}," for value in range(256)], "S4")  # the text of every value, filled up with zero bytes
+LAST_CELLS = np.array([f"{value}\n" for value in range(256)], "S4")
+
+
+class InputError(ValueError):
+    """Something given to us that cannot be used. The text is for the user: WHAT: WHY, and what to do."""
+
+
+# One picture.
+
+
+def read_image(path):
+    """Return the picture at `path` as MNIST would have it: (784,) uint8, 0 = background, 255 = full ink.
+
+    Raises InputError, whose text is the reason alone, where there is no picture that can be read.
+    """
+    try:
+        if stat.S_IFMT(os.stat(path).st_mode) not in (stat.S_IFREG, stat.S_IFDIR):  # to open a pipe is to wait for it
+            raise InputError("not a regular file")
+        with open(path, "rb") as file:  # a folder fails here, and says so
+            data = file.read()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return to_mnist(Image.open(io.BytesIO(data)))  # from memory: a third faster than from the path
+    except InputError:
+        raise
+    except UnidentifiedImageError as error:
+        raise InputError("not a picture that Pillow can read" if data else "empty file") from error
+    except Exception as error:  # on a broken file Pillow's decoders raise nearly anything
+        raise InputError(getattr(error, "strerror", None) or str(error) or type(error).__name__) from error
+
+
+def to_mnist(image):
+    """Return a picture of one digit as (784,) uint8 of light ink on a dark ground."""
+    pixels = np.asarray(image.convert("L"))
+    if pixels.shape != (SIZE, SIZE):
+        pixels = np.asarray(image.convert("L").resize((SIZE, SIZE), Image.Resampling.BOX))
+    border = np.concatenate([pixels[[0, -1]].ravel(), pixels[:, [0, -1]].ravel()])
+    return (255 - pixels if np.median(border) > 127 else pixels).ravel()
+
+
+# Many pictures.
+
+
+def list_folder(folder):
+    """Return the entries of `folder` (os.DirEntry), "2.jpg" before "10.jpg"; hidden files and Windows' own left out."""
+
+    def natural(entry):
+        parts = re.split("([0-9]+)", entry.name)  # text, number, text, number ... text
+        parts[1::2] = map(int, parts[1::2])
+        return parts, entry.name
+
+    with os.scandir(folder) as entries:
+        return sorted((e for e in entries if e.name[0] != "." and e.name.lower() not in NOT_PICTURES), key=natural)
+
+
+def walk(folder, seen=None):
+    """Yield the path (str) of every file in `folder` and its sub-folders, in natural order.
+
+    A folder is read once, however many links lead to it. One that cannot be listed is itself yielded: read_image will
+    say why.
+    """
+    seen = set() if seen is None else seen
+    if (real := os.path.realpath(folder)) in seen:
+        return
+    seen.add(real)
+    try:
+        entries = list_folder(folder)
+    except OSError:
+        yield folder
+        return
+    for entry in entries:
+        if entry.is_dir():
+            yield from walk(entry.path, seen)
+        else:
+            yield entry.path
+
+
+def label_of(path):
+    """Return the digit that the folder above the picture is named after (int), or None."""
+    name = os.path.basename(os.path.dirname(path))
+    return int(name) if name in DIGITS else None
+
+
+def try_images(paths):
+    """Return a list of (path, pixels) or, where the picture cannot be read, (path, reason): (784,) uint8, or str."""
+    results = []
+    for path in paths:
+        try:
+            results.append((path, read_image(path)))
+        except InputError as error:
+            results.append((path, str(error)))
+    return results
+
+
+def read_images(paths, failures):
+    """Yield (paths, pixels) of the pictures that can be read, in order, some at a time: list of n, (n, 784) uint8.
+
+    The others are named on stderr and counted in `failures` (a Counter of reasons).
+    """
+    for results in read_on_all_cores(paths):
+        for path, reason in results:
+            if isinstance(reason, str):
+                failures[reason] += 1
+                complain(f"error: {path}: {reason}")
+        good = [(path, pixels) for path, pixels in results if not isinstance(pixels, str)]
+        if good:
+            yield [path for path, _ in good], np.array([pixels for _, pixels in good])
+
+
+def read_on_all_cores(paths):
+    """Yield what try_images says of each of `paths`, in order, one or 64 at a time, in step with who asks.
+
+    Once 0.2 s of work shows that they are worth it, up to 4 workers are started (more would take more than 200 MB).
+    A worker is a Python of its own that answers what comes through its standard input. It cannot outlive us, for it
+    ends with that input, and being in a session of its own it does not hear the terminal's Ctrl-C: multiprocessing
+    promises neither, and imports the caller's script once more in each worker.
+    """
+    paths = iter(paths)
+    start = time.process_time()
+    for path in paths:
+        yield try_images([path])
+        if time.process_time() - start > 0.2:
+            break
+    batches = iter(lambda: list(itertools.islice(paths, 64)), [])
+    workers, busy = [], deque()
+    try:
+        for batch in batches:
+            if len(workers) < min(os.cpu_count() or 1, 4):
+                workers.append(start_worker())
+                worker, done = workers[-1], []
+            else:
+                worker = busy.popleft()
+                done = pickle.load(worker.stdout)
+            pickle.dump(batch, worker.stdin)
+            worker.stdin.flush()
+            busy.append(worker)
+            yield done
+        for worker in busy:
+            yield pickle.load(worker.stdout)
+    except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
+        raise InputError("a process that reads pictures died: is there memory enough?") from error
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+
+
+def start_worker():
+    """Start a Python that does work() and return it (subprocess.Popen)."""
+    import subprocess  # here, as most runs need none
+
+    folder = os.path.dirname(os.path.abspath(__file__))
+    return subprocess.Popen(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {folder!r}); import data_tocsv; data_tocsv.work()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # it multiplies no matrices: no threads' memory for that
+        start_new_session=True,
+    )
+
+
+def work():
+    """Answer each list of paths on standard input with try_images's results on standard output, to the end."""
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            pickle.dump(try_images(pickle.load(sys.stdin.buffer)), sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+
+
+# CSV files.
+
+
+def to_csv(rows):
+    """Return `rows` ((n, 785) uint8: label, then pixels) as CSV text (bytes).
+
+    Every value is looked up in a table of texts of 4 bytes, and the bytes that fill the short ones up are taken out
+    in the end: this formats 10,000 rows while np.savetxt does 1,000.
+    """
+    cells = CELLS[rows]  # (n, 785) S4
+    cells[:, -1] = LAST_CELLS[rows[:, -1]]
+    return cells.tobytes().translate(None, b"\0")
+
+
+def read_csv(path):
+    """Return the labels and the pixels in a CSV file: (n,) uint8 of 0 to 9, and (n, 784) uint8.
+
+    Blank lines and a header line that begins with "label" (Kaggle's) are passed over. Raises InputError with the
+    number of the first line that is wrong, or where there is no such file or no row in it.
+    """
+    numbers, line = [], ""  # of the rows in the file; the row that is being read
+
+    def rows():
+        nonlocal line
+        with open(path, encoding="utf-8-sig", errors="replace") as file:
+            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), ""), 1):
+                if line.isspace() or number == 1 and line.lower().startswith("label"):
+                    continue
+                numbers.append(number)
+                if len(numbers) == 1 and line.count(",") != PIXELS or len(line) == MAX_LINE:
+                    raise ValueError  # loadtxt would take any first row, and a line of any length
+                yield line
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # loadtxt warns of an empty file, and of 1.0 where 1 should be
+            table = np.loadtxt(rows(), np.uint8, delimiter=",", comments=None, ndmin=2)
+        if (table[:, 0] > 9).any():
+            row = np.argmax(table[:, 0] > 9)
+            raise InputError(f"{path}: line {numbers[row]}: the label is {table[row, 0]}, not 0 to 9")
+        return table[:, 0], table[:, 1:]
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file: run data_tocsv.py first") from error
+    except InputError:
+        raise
+    except (ValueError, Warning) as error:
+        if not numbers:
+            raise InputError(f"{path}: no rows in it: run data_tocsv.py again") from error
+        raise InputError(f"{path}: line {numbers[-1]}: {row_fault(line)}") from error
+
+
+def row_fault(line):
+    """Say what is wrong with a line of a CSV file that np.loadtxt has refused."""
+    cells = line.split(",")
+    if len(line) == MAX_LINE:
+        return f"longer than {MAX_LINE:,} characters: not a row of 785 numbers"
+    if len(cells) != 1 + PIXELS:
+        return f"{len(cells)} values, not 785 (label,p0,...,p783)"
+    for column, cell in enumerate(map(str.strip, cells), 1):
+        if not (cell.isascii() and cell.isdecimal() and int(cell) <= 255):
+            return f"value {column} is {cell[:20]!r}, not a whole number from 0 to 255"
+    return "not 785 whole numbers from 0 to 255"
+
+
+# The shell: what the three scripts share.
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with the help's examples as they are written, and errors of one line."""
+
+    def __init__(self, **options):
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+        self.add_argument("-q", "--quiet", action="store_true", help="no progress and no summary on stderr")
+
+    def error(self, message):
+        raise InputError(f"{message}: see {self.prog} -h")
+
+
+def command(main):
+    """Decorate a script's main(argv=None): errors become one line on stderr, and the exit status is returned."""
+
+    @functools.wraps(main)
+    def run(argv=None):
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):  # Windows has no SIGHUP
+                signal.signal(getattr(signal, name), stop)
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # a file's name may be any bytes
+        try:
+            status = main(argv)
+            sys.stdout.flush()
+        except KeyboardInterrupt as interrupt:
+            status = 128 + interrupt.args[0]
+        except BrokenPipeError:  # who reads the answers (head, say) has had enough
+            status = 0
+        except (InputError, MemoryError) as error:
+            status = 2
+            complain(f"error: {str(error) or 'not enough memory'}")
+        except OSError as error:
+            status = 2
+            complain(f"error: {error.filename or 'standard output'}: {error.strerror}")
+        try:
+            sys.stdout.flush()
+        except OSError:  # the interpreter would try once more, and tell
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return status
+
+    return run
+
+
+def stop(number, _frame):
+    """Turn the first signal to stop into an exception, so that all is left in order; further ones are ignored."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    raise KeyboardInterrupt(number)
+
+
+def one_line(text):
+    r"""Return `text` with control characters as escapes (\t, \n, \x1b), as a file's name may hold any."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda match: repr(match[0])[1:-1], str(text))
+
+
+def complain(message):
+    """Write one line to stderr, above the progress bar if there is one."""
+    tqdm = sys.modules.get("tqdm")
+    line = one_line(f"{Path(sys.argv[0]).name}: {message}")
+    tqdm.tqdm.write(line, file=sys.stderr) if tqdm else print(line, file=sys.stderr)
+
+
+def say(message, quiet):
+    """Write a message to stderr, unless -q was given."""
+    if not quiet:
+        print(one_line(message), file=sys.stderr)
+
+
+def progress(items, quiet, **options):
+    """Return `items` wrapped in a tqdm progress bar, where stderr is a terminal and tqdm is installed."""
+    if quiet or not sys.stderr.isatty():
+        return items
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return items
+    return tqdm(items, leave=False, **options)
+
+
+@contextlib.contextmanager
+def replacing(path, mode="xb", **options):
+    """Open a new file that takes the place of `path` once the block has ended without an error.
+
+    So a reader sees the old file or the new one, whole. Raises InputError or OSError where that cannot be done.
+    """
+    check_output(path)
+    path = Path(path).resolve()  # a link stays, what it leads to is replaced
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open(new, mode, **options) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # the data is on the disk before the name is
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def check_output(path):
+    """Raise InputError where no file can be written at `path`, before work is done for nothing."""
+    path = Path(path).resolve()
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: not a file that can be replaced: give another -o")
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder: make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path.parent}: cannot be written to: give another -o")
+
+
+# The command.
+
+
+def find_part(folder, word):
+    """Return the path of the only sub-folder of `folder` whose name has "train" (or "test") in it, in any case."""
+    found = [e.path for e in list_folder(folder) if e.is_dir() and word in e.name.lower()]
+    if word == "test":
+        found = [path for path in found if "train" not in os.path.basename(path).lower()]  # latest_training
+    if len(found) != 1:
+        what = f"more than one sub-folder ({', '.join(found)})" if found else "no sub-folder"
+        raise InputError(f'{folder}: {what} with "{word}" in its name: there must be one, and in it 0 to 9')
+    return found[0]
+
+
+def list_pictures(part):
+    """Return the paths of the pictures in the sub-folders 0 to 9 of `part`: by digit, then by name, 2 before 10."""
+    missing = [digit for digit in DIGITS if not os.path.isdir(os.path.join(part, digit))]
+    if missing:
+        raise InputError(f"{part}: no sub-folder {', '.join(missing)}: the pictures must be in sub-folders 0 to 9")
+    paths = [entry.path for digit in DIGITS for entry in list_folder(os.path.join(part, digit))]
+    if not paths:
+        raise InputError(f"{part}: no pictures in its sub-folders 0 to 9")
+    return paths
+
+
+def write_csv(path, pictures, failures):
+    """Write the pictures that can be read to a CSV file, and return how many they are.
+
+    Raises InputError, and leaves the file that was there, if there are none.
+    """
+    count = 0
+    with replacing(path) as file:
+        for paths, pixels in read_images(pictures, failures):
+            labels = np.array([label_of(path) for path in paths], np.uint8)
+            file.write(to_csv(np.column_stack([labels, pixels])))
+            count += len(paths)
+        if not count:
+            raise InputError(f"{path}: not written: none of the {len(pictures)} pictures can be read")
+    return count
+
+
+@command
+def main(argv=None):
+    """Convert a folder of digit pictures, and return the exit status: 0, or 1 if some could not be read."""
+    parser = Parser(
+        description="Turn folders of digit pictures into train_images.csv and test_images.csv.",
+        epilog="FOLDER holds a sub-folder with train in its name and one with test, each with sub-folders 0 to 9.\n"
+        "A row is label,p0,...,p783: 28 x 28 pixels, row by row, 0 = background, 255 = full ink.\n\n"
+        "example: python data_tocsv.py datasets/sample",
+    )
+    default = f"default: {DATASETS[0]} if it exists, else {DATASETS[1]}"
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", help=default)
+    parser.add_argument("-o", "--output", default="datasets", metavar="DIR", help="where to write (default: datasets)")
+    args = parser.parse_args(argv)
+
+    folder = args.folder or next(filter(os.path.isdir, DATASETS), DATASETS[-1])
+    if not os.path.isdir(folder):
+        what = "not a folder" if os.path.exists(folder) else "no such folder"
+        raise InputError(f"{folder}: {what}: name one that holds training and testing")
+    parts = [list_pictures(find_part(folder, word)) for word in ("train", "test")]
+    targets = [os.path.join(args.output, os.path.basename(path)) for path in (TRAIN_CSV, TEST_CSV)]
+    for target in targets:
+        check_output(target)
+    failures = Counter()
+    for target, pictures in zip(targets, parts):
+        count = write_csv(target, progress(pictures, args.quiet, desc=target, unit=" pictures"), failures)
+        say(f"{target}: {count:,} rows", args.quiet)
+    say("next: python train_network.py", args.quiet)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

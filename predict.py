@@ -1,0 +1,124 @@
+"""Network and pictures to digits: read one picture, or a whole folder.
+
+From the shell: `python predict.py 7.jpg` prints 7. From Python: `predict("7.jpg")` returns 7, and `predict("folder")`
+a list. What a picture is stands in data_tocsv.py, what a network is in train_network.py.
+"""
+
+import contextlib
+import csv
+import os
+import sys
+from collections import Counter
+
+import numpy as np
+
+from data_tocsv import (
+    NO_DIGIT,
+    InputError,
+    Parser,
+    check_output,
+    command,
+    label_of,
+    one_line,
+    progress,
+    read_image,
+    read_images,
+    replacing,
+    say,
+    walk,
+)
+from train_network import NETWORK, classify, load_network
+
+TEXT = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}  # a file's name may be any bytes
+
+
+def predict(path, network=NETWORK):
+    """Return the digit in a picture (int), or the digits in a folder of pictures, in path order (list of int).
+
+    path: a picture's, or a folder's, which is read with its sub-folders. network: the path of an npz file.
+    Raises InputError (a ValueError) that names the picture or network that cannot be read.
+    """
+    params = load_network(network)
+    digits = []
+    for picture in walk(path) if os.path.isdir(path) else [path]:
+        try:
+            digits.append(int(classify(params, read_image(picture)[np.newaxis]).argmax()))
+        except InputError as error:
+            raise InputError(f"{picture}: {error}") from error
+    return digits if os.path.isdir(path) else digits[0]
+
+
+def expand(paths):
+    """Yield the path of every picture meant: a folder's files, the lines of standard input for "-", else itself."""
+    for path in paths:
+        if path == "-":
+            yield from (os.fsdecode(line).rstrip("\r\n") for line in sys.stdin.buffer if line.strip())
+        elif os.path.isdir(path):
+            yield from walk(path)
+        else:
+            yield path
+
+
+def summary(confusion, failed):
+    """Return what is to be said of labelled pictures. confusion: (10, 10), a row a label, a column an answer."""
+    total, right = confusion.sum(), confusion.trace()
+    lines = [f"{right:,} of {total:,} right: {right / total:.2%}"]
+    lines += [f"{failed:,} could not be read"] if failed else []
+    mistakes = Counter({pair: count for pair, count in np.ndenumerate(confusion) if count and pair[0] != pair[1]})
+    if mistakes:
+        mixups = (f"{label} read as {digit} ({count})" for (label, digit), count in mistakes.most_common(5))
+        lines.append(f"commonest mix-ups: {', '.join(mixups)}")
+    return "\n".join(lines)
+
+
+@command
+def main(argv=None):
+    """Print the digits in the pictures named, and return the exit status: 0, 1 if some could not be read, 2 if all."""
+    parser = Parser(
+        description="Read handwritten digits: one in each picture.",
+        epilog="One picture: its digit is printed, nothing else. A folder, several paths or -:\n"
+        "path<TAB>digit<TAB>confidence, a line each.\n\n"
+        "examples: python predict.py 7.jpg\n"
+        "          python predict.py datasets/sample/testing\n"
+        "          find photos -name '*.jpg' | python predict.py -o answers.csv -",
+    )
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="a picture, a folder, or - for paths from stdin")
+    parser.add_argument("--network", default=NETWORK, metavar="NPZ", help="default: %(default)s")
+    parser.add_argument("-o", "--output", metavar="CSV", help="also write path,digit,confidence,p0,...,p9 to this file")
+    args = parser.parse_args(argv)
+
+    params = load_network(args.network)
+    if args.output:
+        check_output(args.output)
+    alone = len(args.paths) == 1 and args.paths[0] != "-" and not os.path.isdir(args.paths[0])
+    pictures = progress(expand(args.paths), args.quiet or sys.stdout.isatty(), unit=" pictures")
+    failures, answered, labelled, confusion = Counter(), 0, True, np.zeros((10, 10), int)
+    with replacing(args.output, "x", **TEXT) if args.output else contextlib.nullcontext() as file:
+        if file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["path", "digit", "confidence", *(f"p{digit}" for digit in range(10))])
+        for paths, pixels in read_images(pictures, failures):
+            P = classify(params, pixels)  # (10, n)
+            for path, p in zip(paths, P.T):
+                digit = p.argmax()
+                print(digit if alone else f"{one_line(path)}\t{digit}\t{p[digit]:.4f}")
+                if file:
+                    writer.writerow([path, digit, f"{p[digit]:.6f}", *(f"{x:.6f}" for x in p)])
+                label = label_of(path)
+                labelled = labelled and label is not None
+                if labelled:
+                    confusion[label, digit] += 1
+            sys.stdout.flush()
+            answered += len(paths)
+        if not answered and not failures:
+            raise InputError(f"{' '.join(args.paths)}: no pictures there")
+        status = 2 if not answered and NO_DIGIT not in failures else 1 if failures else 0
+        if status == 2 and file:
+            raise InputError(f"{args.output}: not written: no picture could be read")
+    if answered and labelled and not alone:
+        say(summary(confusion, failures.total()), args.quiet)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

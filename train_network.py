@@ -1,0 +1,294 @@
+"""Numbers to network: train a 784-256-64-10 neural network to read handwritten digits, with every step written out.
+
+The notation. An image is a column, so a batch of n images is a matrix of n columns, and a network is a dictionary:
+
+    X              (784, n)    the pixels, 0 to 1
+    W1, b1         (256, 784), (256, 1)      weights and biases of the first layer; W2, b2, W3, b3 likewise
+    Z1, A1         (256, n)    what the first layer adds up, and what it passes on; Z2, A2 (64, n), Z3 (10, n) likewise
+    P              (10, n)     the probability of each digit for each image
+    Y              (10, n)     1 for the right digit, else 0
+    dW1            dLoss/dW1, which has W1's shape, and so on
+
+`forward` goes from X to P, `backward` from P back to dW1, `train` moves every weight a little against its gradient,
+thousands of times.
+"""
+
+import functools
+import os
+import sys
+import time
+import zipfile
+
+import numpy as np
+
+from data_tocsv import (
+    PIXELS,
+    SIZE,
+    TEST_CSV,
+    TRAIN_CSV,
+    InputError,
+    Parser,
+    check_output,
+    command,
+    progress,
+    read_csv,
+    replacing,
+    say,
+)
+
+NETWORK = "network.npz"
+SHAPES = {"w1": (256, 784), "b1": (256, 1), "w2": (64, 256), "b2": (64, 1), "w3": (10, 64), "b3": (10, 1)}
+SHARE = 32  # images that share a distortion: as good a teacher as one each, in a third of the time
+GRID = 6  # points a side in the elastic field
+CENTRE = (SIZE - 1) / 2
+PLACES = np.indices((SIZE, SIZE)).reshape(2, PIXELS) - CENTRE  # (2, 784): y and x of every pixel from the centre
+HAT = np.array([np.interp(np.arange(SIZE) * (GRID - 1) / (SIZE - 1), np.arange(GRID), row) for row in np.eye(GRID)])
+BETWEEN = np.kron(HAT, HAT)  # (36, 784): the share that each point of the grid has in each pixel
+
+
+# The network.
+
+
+def init_params(rng):
+    """Return a network to start from: biases 0, weights normal with variance 2 / inputs (He et al. 2015)."""
+    params = {}
+    for name, shape in SHAPES.items():
+        scale = np.sqrt(2 / shape[1]) if name[0] == "w" else 0
+        params[name] = (scale * rng.standard_normal(shape)).astype(np.float32)
+    return params
+
+
+def forward(params, X):
+    """Return A1 (256, n), A2 (64, n) and P (10, n) for the images X (784, n)."""
+    A1 = np.maximum(params["w1"] @ X + params["b1"], 0)  # (256, n) ReLU
+    A2 = np.maximum(params["w2"] @ A1 + params["b2"], 0)  # (64, n)
+    Z3 = params["w3"] @ A2 + params["b3"]  # (10, n)
+    E = np.exp(Z3 - Z3.max(axis=0))  # softmax; less the largest, so that no exp overflows
+    return A1, A2, E / E.sum(axis=0)
+
+
+def backward(params, X, A1, A2, P, Y):
+    """Return the gradients of the loss, summed over the batch: a dictionary with the keys and shapes of `params`."""
+    dZ3 = P - Y  # (10, n): softmax and cross-entropy together
+    dZ2 = (params["w3"].T @ dZ3) * (A2 > 0)  # (64, n)
+    dZ1 = (params["w2"].T @ dZ2) * (A1 > 0)  # (256, n)
+    return {
+        "w1": dZ1 @ X.T,
+        "b1": dZ1.sum(axis=1, keepdims=True),
+        "w2": dZ2 @ A1.T,
+        "b2": dZ2.sum(axis=1, keepdims=True),
+        "w3": dZ3 @ A2.T,
+        "b3": dZ3.sum(axis=1, keepdims=True),
+    }
+
+
+def cross_entropy(P, labels):
+    """Return the loss summed over the batch: -log of the probability given to the right digit."""
+    return -np.log(P[labels, np.arange(len(labels))]).sum()
+
+
+def to_columns(pixels):
+    """Return pixels ((n, 784) uint8, 0 to 255) as columns X ((784, n) float32, 0 to 1)."""
+    return np.multiply(pixels.T, np.float32(1 / 255), order="C")
+
+
+def classify(params, pixels):
+    """Return P, (10, n), for pixels, (n, 784) uint8."""
+    return forward(params, to_columns(pixels))[-1]
+
+
+# The file.
+
+
+def save_network(params, path):
+    """Write a network as npz: float32, biases as (256,), (64,) and (10,)."""
+    with replacing(path) as file:
+        np.savez(file, **{name: p.ravel() if name[0] == "b" else p for name, p in params.items()})
+
+
+def load_network(path):
+    """Return the network in an npz file: float32 weights and biases of SHAPES.
+
+    Any real number type is taken, and biases in one dimension or two. Raises InputError where the file is no network.
+    """
+    params = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name, shape in SHAPES.items():
+                params[name] = read_array(archive, name, shape)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file: run train_network.py first") from error
+    except OSError:
+        raise
+    except Exception as error:  # zipfile raises many kinds on a broken file
+        raise InputError(f"{path}: not a network that can be used: {error}: run train_network.py again") from error
+    return params
+
+
+def read_array(archive, name, shape):
+    """Return one array of an npz archive as float32 of `shape`; ValueError says what it is if it can't be that."""
+    if f"{name}.npy" not in archive.namelist():
+        raise ValueError(f"no {name} in it")
+    with archive.open(f"{name}.npy") as member:
+        version = np.lib.format.read_magic(member)
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0}.get(version, np.lib.format.read_array_header_2_0)
+        found, _, dtype = read_header(member)  # looked at first: it may claim any size, or hold pickled objects
+    if dtype.kind not in "fiu":
+        raise ValueError(f"{name} is of type {dtype}, not of real numbers")
+    if found not in (shape, shape[:1] if shape[1] == 1 else shape):
+        raise ValueError(f"{name} is {found}, not {shape}")
+    with archive.open(f"{name}.npy") as member, np.errstate(over="ignore"):
+        array = np.lib.format.read_array(member).reshape(shape).astype(np.float32, order="C")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinite values")
+    return array
+
+
+# Distortion: in every epoch each image is turned, stretched and bent a little, as another hand might have written it.
+
+
+def random_warps(rng, count):
+    """Return `count` random distortions: sources, (count, 784) int, and weights, (4, count, 784, 1) float32.
+
+    A distortion takes every pixel from a point between four pixels. `sources` is the upper left one of the four;
+    `weights` are theirs in bilinear interpolation: upper left, upper right, lower left, lower right.
+    The point is the pixel's own place, moved by an affine map (turn, size, slant, shift) and by an elastic field
+    (Simard, Steinkraus & Platt 2003), here random moves at the points of a coarse grid, interpolated in between.
+    """
+    angle, shear = np.radians(rng.uniform(-12, 12, count)), rng.uniform(-0.15, 0.15, count)
+    height, width = rng.uniform(0.88, 1.12, (2, count))
+    sin, cos = np.sin(angle), np.cos(angle)
+    affine = np.array([[height * cos, height * sin], [width * (shear * cos - sin), width * (shear * sin + cos)]])
+    shift = rng.uniform(-1.5, 1.5, (2, count, 1))  # pixels
+    elastic = rng.normal(0, 0.7, (2, count, GRID * GRID)) @ BETWEEN  # (2, count, 784) pixels
+    points = np.einsum("ijc,jp->icp", affine, PLACES) + shift + elastic  # (2, count, 784): y and x from the centre
+    points = np.clip(points + CENTRE, 0, SIZE - 1.001)  # beyond the border is what is on the border: background
+    row, column = corner = points.astype(int)
+    y, x = (points - corner).astype(np.float32)
+    weights = np.array([(1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x])
+    return row * SIZE + column, weights[..., np.newaxis]
+
+
+def warp(X, source, weights):
+    """Return the images X (784, n) under one distortion: each row of pixels a weighted sum of four rows of X."""
+    out = X[source] * weights[0]
+    for neighbour, weight in zip((1, SIZE, SIZE + 1), weights[1:]):
+        out += X[source + neighbour] * weight
+    return out
+
+
+# Training.
+
+
+def train(params, pixels, labels, rng, options, bar=iter):
+    """Train `params` in place; yield the mean loss after every epoch. pixels: (n, 784) uint8; labels: (n,) uint8.
+
+    Stochastic gradient descent: each step goes a little against the gradient of the loss of a batch of images, with
+    Nesterov's momentum (Sutskever et al. 2013): the velocity remembers earlier steps, and the gradient is taken where
+    it is about to lead. The learning rate rises for an epoch and then falls in a straight line to 0 at the end of the
+    run, however long that is.
+
+    options: epochs, learning_rate, batch_size, momentum, weight_decay, distortion, as the command line has them.
+    bar: wraps the batches of an epoch to show progress. Raises InputError when the loss is no longer a number.
+    """
+    n, size = len(labels), options.batch_size
+    Y = np.eye(10, dtype=np.float32)[:, labels]  # (10, n)
+    velocity = {name: np.zeros_like(p) for name, p in params.items()}
+    steps = -(-n // size)  # in an epoch
+    for epoch in range(options.epochs):
+        order, total = rng.permutation(n), 0.0
+        sources, weights = random_warps(rng, -(-n // SHARE)) if options.distortion else ((), ())
+        for step, start in enumerate(bar(range(0, n, size))):
+            batch = order[start : start + size]
+            X = to_columns(pixels[batch])
+            if options.distortion:
+                for i in range(0, len(batch), SHARE):
+                    k = (start + i) // SHARE
+                    X[:, i : i + SHARE] = warp(X[:, i : i + SHARE], sources[k], weights[:, k])
+
+            A1, A2, P = forward(params, X)
+            loss = cross_entropy(P, labels[batch])
+            if not np.isfinite(loss):
+                raise InputError(f"the loss is {loss} in epoch {epoch + 1}: give a lower --learning-rate")
+            total += loss
+            grads = backward(params, X, A1, A2, P, Y[:, batch])
+
+            done = (epoch + step / steps) / options.epochs  # 0 to 1
+            rate = options.learning_rate * min(1 - done, (step + 1) / steps if epoch == 0 else 1)
+            for name, p in params.items():
+                velocity[name] = options.momentum * velocity[name] - rate * grads[name]
+                p += options.momentum * velocity[name] - rate * grads[name]
+                p *= 1 - options.weight_decay * rate * size
+        yield total / n
+
+
+def accuracy(params, pixels, labels):
+    """Return the part of the images, 0 to 1, that is read right."""
+    return np.mean(classify(params, pixels).argmax(axis=0) == labels)
+
+
+# The command.
+
+
+def number(kind, low, high=float("inf")):
+    """Return an argparse type: a number of `kind` from `low` to below `high`."""
+
+    def parse(text):
+        value = kind(text)
+        if not low <= value < high:
+            raise ValueError
+        return value
+
+    parse.__name__ = f"{'whole ' if kind is int else ''}number from {low}" + (f" to below {high}" if high < 1e9 else "")
+    return parse
+
+
+@command
+def main(argv=None):
+    """Train a network, saving it after every epoch, and return the exit status, 0."""
+    parser = Parser(
+        description="Train a 784-256-64-10 neural network to read digits.",
+        epilog="example: python train_network.py --epochs 200",
+    )
+    add = parser.add_argument
+    add("--train", default=TRAIN_CSV, metavar="CSV", help="images to learn from (default: %(default)s)")
+    add("--test", default=TEST_CSV, metavar="CSV", help="images to measure with (default: %(default)s)")
+    add("-o", "--output", default=NETWORK, metavar="NPZ", help="where to save the network (default: %(default)s)")
+    add("--epochs", type=number(int, 1), default=10, help="times to go through the images (default: %(default)s)")
+    add("--learning-rate", type=number(float, 0), default=0.001, help="for each image (default: %(default)s)")
+    add("--batch-size", type=number(int, 1), default=128, help="images in a step (default: %(default)s)")
+    add("--momentum", type=number(float, 0, 1), default=0.9, help="of the last step kept (default: %(default)s)")
+    add("--weight-decay", type=number(float, 0), default=0.0, help="pull of the weights to 0 (default: %(default)s)")
+    add("--no-distortion", dest="distortion", action="store_false", help="learn from the images just as they are")
+    add("--resume", metavar="NPZ", help="go on from this network")
+    add("--seed", type=number(int, 0), default=1, help="of all random choices (default: %(default)s)")
+    options = parser.parse_args(argv)
+
+    check_output(options.output)
+    rng = np.random.default_rng(options.seed)
+    params = load_network(options.resume) if options.resume else init_params(rng)
+    train_labels, train_pixels = read_csv(options.train)
+    test_labels, test_pixels = read_csv(options.test)
+
+    epochs, start = 0, time.perf_counter()
+    bar = functools.partial(progress, quiet=options.quiet, unit=" batches")
+    try:
+        for loss in train(params, train_pixels, train_labels, rng, options, bar):
+            save_network(params, options.output)
+            epochs += 1
+            right = accuracy(params, test_pixels, test_labels)
+            seconds, start = time.perf_counter() - start, time.perf_counter()
+            if not options.quiet:
+                print(f"epoch {epochs}/{options.epochs}: loss {loss:.4f}, test accuracy {right:.2%}, {seconds:.1f} s")
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        if not epochs and not os.path.exists(options.output):
+            save_network(params, options.output)
+        say(f"stopped: {options.output} holds {epochs} epochs", options.quiet)
+        raise
+    say("next: python predict.py datasets/sample/testing", options.quiet)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
