@@ -60,7 +60,7 @@ def expand(paths):
 
 
 def summary(confusion, failed):
-    """Return what is to be said of labelled pictures. confusion: (10, 10), a row a label, a column an answer."""
+    """Return the lines that sum labelled pictures up. confusion: (10, 10), a row a label, a column an answer."""
     total, right = confusion.sum(), confusion.trace()
     lines = [f"{right:,} of {total:,} right: {right / total:.2%}"]
     lines += [f"{failed:,} could not be read"] if failed else []
@@ -68,7 +68,7 @@ def summary(confusion, failed):
     if mistakes:
         mixups = (f"{label} read as {digit} ({count})" for (label, digit), count in mistakes.most_common(5))
         lines.append(f"commonest mix-ups: {', '.join(mixups)}")
-    return "\n".join(lines)
+    return lines
 
 
 @command
@@ -116,7 +116,8 @@ def main(argv=None):
         if status == 2 and file:
             raise InputError(f"{args.output}: not written: no picture could be read")
     if answered and labelled and not alone:
-        say(summary(confusion, failures.total()), args.quiet)
+        for line in summary(confusion, sum(failures.values())):
+            say(line, args.quiet)
     return status
 
 

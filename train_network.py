@@ -89,7 +89,7 @@ def cross_entropy(P, labels):
 
 def to_columns(pixels):
     """Return pixels ((n, 784) uint8, 0 to 255) as columns X ((784, n) float32, 0 to 1)."""
-    return np.multiply(pixels.T, np.float32(1 / 255), order="C")
+    return pixels.T * np.float32(1 / 255)
 
 
 def classify(params, pixels):
@@ -147,33 +147,35 @@ def read_array(archive, name, shape):
 # Distortion: in every epoch each image is turned, stretched and bent a little, as another hand might have written it.
 
 
-def random_warps(rng, count):
-    """Return `count` random distortions: sources, (count, 784) int, and weights, (4, count, 784, 1) float32.
+def distort(X, rng):
+    """Return the images X (784, n) distorted at random: 32 neighbours alike, which teaches as well as one by one.
 
-    A distortion takes every pixel from a point between four pixels. `sources` is the upper left one of the four;
-    `weights` are theirs in bilinear interpolation: upper left, upper right, lower left, lower right.
-    The point is the pixel's own place, moved by an affine map (turn, size, slant, shift) and by an elastic field
-    (Simard, Steinkraus & Platt 2003), here random moves at the points of a coarse grid, interpolated in between.
+    A distortion takes every pixel from a point between four pixels, as bilinear interpolation does. The point is the
+    pixel's own place, moved by an affine map (turn, size, slant, shift) and by an elastic field (Simard, Steinkraus &
+    Platt 2003), which is here random moves at the points of a coarse grid, interpolated between them.
     """
+    count = -(-X.shape[1] // SHARE)  # of distortions
     angle, shear = np.radians(rng.uniform(-12, 12, count)), rng.uniform(-0.15, 0.15, count)
     height, width = rng.uniform(0.88, 1.12, (2, count))
     sin, cos = np.sin(angle), np.cos(angle)
     affine = np.array([[height * cos, height * sin], [width * (shear * cos - sin), width * (shear * sin + cos)]])
     shift = rng.uniform(-1.5, 1.5, (2, count, 1))  # pixels
     elastic = rng.normal(0, 0.7, (2, count, GRID * GRID)) @ BETWEEN  # (2, count, 784) pixels
-    points = np.einsum("ijc,jp->icp", affine, PLACES) + shift + elastic  # (2, count, 784): y and x from the centre
-    points = np.clip(points + CENTRE, 0, SIZE - 1.001)  # beyond the border is what is on the border: background
-    row, column = corner = points.astype(int)
-    y, x = (points - corner).astype(np.float32)
-    weights = np.array([(1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x])
-    return row * SIZE + column, weights[..., np.newaxis]
+    points = np.tensordot(affine, PLACES, (1, 0)) + shift + elastic + CENTRE  # (2, count, 784): y and x
+    points = np.clip(points, 0, SIZE - 1.001)  # what lies beyond the border is background, as on the border
+    corners = points.astype(int)  # of the pixel up and left of the point
+    y, x = (points - corners).astype(np.float32)  # 0 to 1, from there
+    sources = SIZE * corners[0] + corners[1]  # (count, 784)
+    weights = np.array([(1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x])[..., np.newaxis]  # (4, count, 784, 1)
 
-
-def warp(X, source, weights):
-    """Return the images X (784, n) under one distortion: each row of pixels a weighted sum of four rows of X."""
-    out = X[source] * weights[0]
-    for neighbour, weight in zip((1, SIZE, SIZE + 1), weights[1:]):
-        out += X[source + neighbour] * weight
+    out = np.empty(X.shape, X.dtype)
+    for k in range(count):
+        group = slice(k * SHARE, (k + 1) * SHARE)
+        images = np.ascontiguousarray(X[:, group])  # (784, 32): to take a pixel is now to take a row
+        out[:, group] = sum(
+            images.take(sources[k] + neighbour, axis=0) * weights[i, k]
+            for i, neighbour in enumerate((0, 1, SIZE, SIZE + 1))
+        )
     return out
 
 
@@ -197,15 +199,11 @@ def train(params, pixels, labels, rng, options, bar=iter):
     steps = -(-n // size)  # in an epoch
     for epoch in range(options.epochs):
         order, total = rng.permutation(n), 0.0
-        sources, weights = random_warps(rng, -(-n // SHARE)) if options.distortion else ((), ())
         for step, start in enumerate(bar(range(0, n, size))):
             batch = order[start : start + size]
             X = to_columns(pixels[batch])
             if options.distortion:
-                for i in range(0, len(batch), SHARE):
-                    k = (start + i) // SHARE
-                    X[:, i : i + SHARE] = warp(X[:, i : i + SHARE], sources[k], weights[:, k])
-
+                X = distort(X, rng)
             A1, A2, P = forward(params, X)
             loss = cross_entropy(P, labels[batch])
             if not np.isfinite(loss):
@@ -215,10 +213,11 @@ def train(params, pixels, labels, rng, options, bar=iter):
 
             done = (epoch + step / steps) / options.epochs  # 0 to 1
             rate = options.learning_rate * min(1 - done, (step + 1) / steps if epoch == 0 else 1)
-            for name, p in params.items():
-                velocity[name] = options.momentum * velocity[name] - rate * grads[name]
-                p += options.momentum * velocity[name] - rate * grads[name]
+            for name, p in params.items():  # in place, as the arrays are large
+                velocity[name] *= options.momentum
+                velocity[name] += grads[name]
                 p *= 1 - options.weight_decay * rate * size
+                p -= np.multiply(velocity[name], rate, out=grads[name])
         yield total / n
 
 
@@ -273,14 +272,15 @@ def main(argv=None):
     epochs, start = 0, time.perf_counter()
     bar = functools.partial(progress, quiet=options.quiet, unit=" batches")
     try:
-        for loss in train(params, train_pixels, train_labels, rng, options, bar):
-            save_network(params, options.output)
-            epochs += 1
-            right = accuracy(params, test_pixels, test_labels)
-            seconds, start = time.perf_counter() - start, time.perf_counter()
-            if not options.quiet:
-                print(f"epoch {epochs}/{options.epochs}: loss {loss:.4f}, test accuracy {right:.2%}, {seconds:.1f} s")
-                sys.stdout.flush()
+        with np.errstate(all="ignore"):  # numbers that grow too large show in the loss
+            for loss in train(params, train_pixels, train_labels, rng, options, bar):
+                save_network(params, options.output)
+                epochs += 1
+                right = accuracy(params, test_pixels, test_labels)
+                seconds, start = time.perf_counter() - start, time.perf_counter()
+                line = f"epoch {epochs}/{options.epochs}: loss {loss:.4f}, test accuracy {right:.2%}, {seconds:.1f} s"
+                if not options.quiet:
+                    print(line, flush=True)
     except KeyboardInterrupt:
         if not epochs and not os.path.exists(options.output):
             save_network(params, options.output)

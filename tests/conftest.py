@@ -1,0 +1,63 @@
+"""What the tests share: running a script as its user would, and a small network to read digits with."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPO = Path(__file__).resolve().parents[1]
+SAMPLE = REPO / "datasets" / "sample"
+sys.path[:0] = [str(REPO), str(REPO / "datasets")]
+
+
+def run(script, *args, cwd, check=None, **options):
+    """Run a script of ours to its end; `check` is the exit status that it must have."""
+    command = [sys.executable, REPO / script, *args]
+    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, encoding="utf-8", timeout=120, **options)
+    assert "Traceback" not in result.stderr, result.stderr
+    assert check is None or result.returncode == check, result.stderr
+    return result
+
+
+def error_line(result):
+    """Return the one line on stderr that says why nothing was done."""
+    assert result.returncode == 2, (result.stdout, result.stderr)
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def drawn(digit, index=0):
+    """Return the path of a drawn picture of `digit` that no network of the tests has learned from."""
+    return sorted((SAMPLE / "testing" / str(digit)).iterdir())[index]
+
+
+def write_rows(path, count=200, seed=0):
+    """Write a CSV file of random images whose label stands out of them, and return its rows (count, 785)."""
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(0, 60, (count, 785))
+    rows[:, 0] = np.arange(count) % 10
+    for row in rows:
+        row[1 + 78 * row[0] : 79 + 78 * row[0]] = 255
+    path.write_text("".join(",".join(map(str, row)) + "\n" for row in rows), encoding="utf-8")
+    return rows
+
+
+@pytest.fixture(scope="session")
+def network(tmp_path_factory):
+    """The path of a network that has learned the drawn sample in a few seconds."""
+    folder = tmp_path_factory.mktemp("network")
+    run("data_tocsv.py", SAMPLE, "-o", folder, cwd=folder, check=0)
+    csvs = ["--train", folder / "train_images.csv", "--test", folder / "test_images.csv"]
+    run("train_network.py", *csvs, "--epochs", "30", cwd=folder, check=0)
+    return folder / "network.npz"
+
+
+@pytest.fixture
+def mnist():
+    """The folder of MNIST's JPGs, where the environment variable MNIST_JPG names it."""
+    if "MNIST_JPG" not in os.environ:
+        pytest.skip("MNIST_JPG does not name the folder of MNIST's JPGs")
+    return Path(os.environ["MNIST_JPG"])

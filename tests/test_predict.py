@@ -1,0 +1,284 @@
+"""Reading digits: what is printed for one picture, a folder, several paths and stdin, and what is said of bad input."""
+
+import csv
+import os
+import shutil
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import REPO, SAMPLE, drawn, error_line, run, write_rows
+from PIL import Image
+
+import predict as module
+from data_tocsv import InputError, read_image
+from train_network import classify, load_network
+
+
+@pytest.fixture
+def predict(tmp_path, network):
+    """Run predict.py in a folder that holds a trained network."""
+    shutil.copy(network, tmp_path / "network.npz")
+    return lambda *args, **options: run("predict.py", *args, cwd=tmp_path, **options)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder `mixed` of five pictures, in sub-folders that are no digits."""
+    for name, digit in (("b/2.jpg", 3), ("b/10.jpg", 4), ("a.jpg", 5), ("b/c/x.jpg", 6), ("z.jpg", 7)):
+        path = tmp_path / "mixed" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(drawn(digit), path)
+    return tmp_path / "mixed"
+
+
+ORDER = ["mixed/a.jpg", "mixed/b/2.jpg", "mixed/b/10.jpg", "mixed/b/c/x.jpg", "mixed/z.jpg"]
+DIGITS = [5, 3, 4, 6, 7]
+
+
+def answers(result):
+    """Return the paths and the digits that were printed."""
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert all(0 <= float(confidence) <= 1 for _, _, confidence in rows)
+    return [row[0] for row in rows], [int(row[1]) for row in rows]
+
+
+# Answers.
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_one_picture_prints_its_digit_and_nothing_else(predict, digit):
+    result = predict(drawn(digit), check=0)
+    assert (result.stdout, result.stderr) == (f"{digit}\n", "")
+
+
+def test_a_folder_is_read_with_its_sub_folders_in_natural_order(predict, folder):
+    result = predict("mixed", check=0)
+    assert answers(result) == (ORDER, DIGITS)
+    assert result.stderr == ""  # no labels, no summary
+
+
+def test_several_paths_are_read_in_the_order_given(predict, folder):
+    result = predict("mixed/z.jpg", "mixed/b", "mixed/a.jpg", check=0)
+    assert answers(result) == (["mixed/z.jpg", *ORDER[1:4], "mixed/a.jpg"], [7, 3, 4, 6, 5])
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
+def test_paths_come_from_standard_input(predict, folder, end):
+    assert answers(predict("-", input=end.join(ORDER), check=0)) == (ORDER, DIGITS)
+
+
+def test_labelled_folders_are_summed_up(predict, tmp_path):
+    for label, digit in ((3, 3), (4, 4), (4, 3), (4, 3), (9, 1)):
+        path = tmp_path / "labelled" / str(label) / f"{len(list(tmp_path.rglob('*.jpg')))}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(drawn(digit), path)
+    err = predict("labelled", check=0).stderr
+    assert "2 of 5 right: 40.00%" in err
+    assert "4 read as 3 (2), 9 read as 1 (1)" in err
+    assert predict("labelled", "-q", check=0).stderr == ""
+
+
+def test_a_picture_without_a_label_means_no_summary(predict, folder):
+    assert predict(SAMPLE / "testing" / "3", "mixed", check=0).stderr == ""
+
+
+def test_the_sample_is_read_well(predict):
+    result = predict(SAMPLE / "testing", check=0)
+    right, total = result.stderr.split(" right")[0].split(" of ")
+    assert int(right) / int(total.replace(",", "")) > 0.95
+
+
+def test_answers_are_also_written_as_csv(predict, folder, tmp_path):
+    (tmp_path / "mixed" / 'odd, "name".jpg').write_bytes(drawn(8).read_bytes())
+    predict("mixed", "-o", "answers.csv", check=0)
+    with open(tmp_path / "answers.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["path", "digit", "confidence", *(f"p{digit}" for digit in range(10))]
+    assert [row["path"] for row in rows] == [*ORDER[:4], 'mixed/odd, "name".jpg', ORDER[4]]
+    assert [int(row["digit"]) for row in rows] == [5, 3, 4, 6, 8, 7]
+    for row in rows:
+        p = [float(row[f"p{digit}"]) for digit in range(10)]
+        assert int(row["digit"]) == int(np.argmax(p)) and abs(sum(p) - 1) < 1e-4
+        assert float(row["confidence"]) == max(p)
+
+
+def test_another_network_can_be_named(predict, tmp_path):
+    os.rename(tmp_path / "network.npz", tmp_path / "other.npz")
+    assert predict("--network", "other.npz", drawn(2), check=0).stdout == "2\n"
+
+
+# From Python.
+
+
+def test_predict_returns_an_int_or_a_list_of_ints(folder, network):
+    assert module.predict(drawn(7), network) == 7
+    assert type(module.predict(str(drawn(7)), network)) is int
+    assert module.predict(folder, network) == DIGITS
+    assert all(type(digit) is int for digit in module.predict(str(folder), network))
+
+
+def test_predict_names_what_it_cannot_read(folder, network):
+    (folder / "b" / "text.jpg").write_text("no picture")
+    with pytest.raises(InputError, match="text.jpg: not a picture"):
+        module.predict(folder, network)
+    with pytest.raises(ValueError, match="nowhere.jpg: No such file"):
+        module.predict("nowhere.jpg", network)
+
+
+def test_many_pictures_at_once_are_read_as_one_by_one(predict, network, tmp_path):
+    paths = sorted((SAMPLE / "testing").rglob("*.jpg"))
+    result = predict("-", input="\n".join(map(str, paths * 8)), check=0)  # enough for workers to be started
+    once = [classify(load_network(network), read_image(path)[np.newaxis]).argmax() for path in paths]
+    assert answers(result) == (list(map(str, paths)) * 8, once * 8)
+
+
+# Bad input.
+
+
+def test_bad_pictures_are_named_and_the_others_read(predict, folder):
+    (folder / "b" / "text.jpg").write_text("no picture")
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / ".hidden.jpg").write_bytes(b"")
+    (folder / "Thumbs.db").write_bytes(b"")
+    result = predict("mixed", "missing.jpg", check=1)
+    assert answers(result) == (ORDER, DIGITS)
+    assert result.stderr.splitlines() == [
+        "predict.py: error: mixed/b/text.jpg: not a picture that Pillow can read",
+        "predict.py: error: mixed/empty.jpg: empty file",
+        "predict.py: error: missing.jpg: No such file or directory",
+    ]
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (["missing.jpg"], "missing.jpg: No such file"),
+        (["network.npz"], "network.npz: not a picture"),
+        (["empty"], "empty: no pictures"),
+        (["-"], "-: no pictures"),
+        ([], "the following arguments are required: PATH: see predict.py -h"),
+        (["--nonsense", "7.jpg"], "--nonsense"),
+        (["--network", "missing.npz", "7.jpg"], "missing.npz: no such file: run train_network.py first"),
+        (["-o", "missing/answers.csv", "7.jpg"], "missing: no such folder"),
+        (["-o", "empty", "7.jpg"], "empty: not a file that can be replaced"),
+    ],
+)
+def test_where_nothing_can_be_done_one_line_says_why(predict, tmp_path, args, message):
+    (tmp_path / "empty").mkdir()
+    shutil.copy(drawn(7), tmp_path / "7.jpg")
+    line = error_line(predict(*args, input=""))
+    assert line.startswith("predict.py: error: ") and message in line, line
+
+
+def test_the_old_answers_stay_where_no_picture_could_be_read(predict, tmp_path):
+    (tmp_path / "answers.csv").write_text("old")
+    predict("missing.jpg", "-o", "answers.csv", check=2)
+    assert (tmp_path / "answers.csv").read_text() == "old"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="such names are POSIX's")
+@pytest.mark.parametrize(
+    "name",
+    [b"two words.jpg", b"tab\there.jpg", b"new\nline.jpg", b"'\"$(x)`.jpg", "\U0001f642.jpg".encode(), b"\xff\xfe.jpg"]
+    + [b"-q", b"--help.jpg", b"\x1b[31mred.jpg"],
+)
+def test_any_name_is_read_and_printed_on_one_line(tmp_path, network, name):
+    os.mkdir(tmp_path / "odd")
+    path = os.path.join(os.fsencode(tmp_path), b"odd", name)
+    shutil.copy(drawn(4), path)
+    shown = b"odd/" + name.replace(b"\t", b"\\t").replace(b"\n", b"\\n").replace(b"\x1b", b"\\x1b")
+    command = [sys.executable, REPO / "predict.py", "--network", network]
+    for args in ([b"odd"], [b"odd/" + name, b"odd/missing"]):
+        result = subprocess.run([*command, *args], cwd=tmp_path, capture_output=True)
+        assert result.stdout.split(b"\t")[:2] == [shown, b"4"] and result.stdout.count(b"\n") == 1
+    alone = subprocess.run([*command, "--", name], cwd=tmp_path / "odd", capture_output=True)
+    assert alone.stdout == b"4\n"
+    table = subprocess.run([*command, "-o", "a.csv", b"odd"], cwd=tmp_path, capture_output=True)
+    assert table.returncode == 0 and name.split(b'"')[0] in (tmp_path / "a.csv").read_bytes()
+
+
+def test_a_link_that_leads_back_is_followed_once(predict, folder):
+    (folder / "b" / "up").symlink_to(folder, target_is_directory=True)
+    assert answers(predict("mixed", check=0)) == (ORDER, DIGITS)
+
+
+def test_a_linked_folder_is_read(predict, folder, tmp_path):
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "to").symlink_to(folder / "b", target_is_directory=True)
+    assert answers(predict("link", check=0))[1] == [3, 4, 6]
+
+
+# In a shell.
+
+
+def test_a_closed_pipe_ends_quietly(network):
+    command = f'"{sys.executable}" "{REPO}/predict.py" --network "{network}" "{SAMPLE}/training" | head -n 2'
+    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert result.stdout.count("\n") == 2 and result.stderr == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_full_disk_behind_standard_output_is_an_error(network):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, REPO / "predict.py", "--network", network, SAMPLE / "testing"]
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert result.returncode == 2
+    assert result.stderr == "predict.py: error: standard output: No space left on device\n"
+
+
+def test_answers_come_out_while_paths_still_come_in(network):
+    command = [sys.executable, REPO / "predict.py", "--network", network, "-"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    for digit in (3, 8):
+        print(drawn(digit), file=process.stdin, flush=True)
+        assert process.stdout.readline().split("\t")[1] == str(digit)
+    process.stdin.close()
+    assert process.wait(timeout=30) == 0
+
+
+@pytest.mark.parametrize("script", ["data_tocsv.py", "train_network.py", "predict.py"])
+def test_help_has_an_example_and_the_defaults(script, tmp_path):
+    result = run(script, "-h", cwd=tmp_path, check=0)
+    assert f"python {script}" in result.stdout and "default" in result.stdout
+
+
+def test_everything_works_without_tqdm(tmp_path):
+    (tmp_path / "hide" / "tqdm").mkdir(parents=True)
+    (tmp_path / "hide" / "tqdm" / "__init__.py").write_text("raise ImportError")
+    write_rows(tmp_path / "rows.csv")
+    args = ["--train", "rows.csv", "--test", "rows.csv", "--epochs", "1"]
+    results = []
+    for extra in ({}, {"PYTHONPATH": str(tmp_path / "hide")}):
+        out = in_a_terminal(["train_network.py", *args], tmp_path, extra)
+        results.append((tmp_path / "network.npz").read_bytes())
+        assert ("batches" in out) == (not extra), out
+    assert results[0] == results[1]
+
+
+def in_a_terminal(args, cwd, env):
+    """Run a script with stderr on a pseudo-terminal, and return what it wrote there."""
+    fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))  # rows and columns
+    command = [sys.executable, REPO / args[0], *args[1:]]
+    process = subprocess.Popen(command, cwd=cwd, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while data := os.read(ours, 4096):
+            shown += data
+    except OSError:  # Linux tells so that the other side is closed
+        pass
+    os.close(ours)
+    process.communicate()
+    assert process.returncode == 0
+    return shown.decode()
+
+
+def test_a_picture_of_another_size_and_polarity_is_read(predict, tmp_path):
+    picture = Image.open(drawn(6)).resize((280, 280), Image.Resampling.BICUBIC)
+    Image.eval(picture, lambda value: 255 - value).convert("RGB").save(tmp_path / "big.png")
+    assert predict("big.png", check=0).stdout == "6\n"

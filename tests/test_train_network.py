@@ -1,0 +1,336 @@
+"""The network: the mathematics against its definitions, training as a command, and the npz file."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import REPO, error_line, run, write_rows
+
+from data_tocsv import InputError
+from train_network import SHAPES, backward, cross_entropy, distort, forward, init_params, load_network, save_network
+
+
+@pytest.fixture
+def csvs(tmp_path):
+    """Options that name two small CSV files."""
+    write_rows(tmp_path / "train.csv", 200, 1)
+    write_rows(tmp_path / "test.csv", 50, 2)
+    return ["--train", "train.csv", "--test", "test.csv"]
+
+
+# The mathematics.
+
+
+def make_problem(*sizes):
+    """Return a network of these sizes, 7 images and their labels, in float64, with biases that are not 0."""
+    rng = np.random.default_rng(0)
+    params = {}
+    for layer, (inputs, outputs) in enumerate(zip(sizes, sizes[1:]), 1):
+        params[f"w{layer}"] = rng.normal(0, np.sqrt(2 / inputs), (outputs, inputs))
+        params[f"b{layer}"] = rng.normal(0, 0.5, (outputs, 1))
+    return params, rng.random((sizes[0], 7)), rng.integers(0, 10, 7)
+
+
+def loss_along(params, name, direction, X, labels):
+    """Return the derivative of the loss along `direction` in params[name], as a central difference."""
+    h = 1e-5
+    up, down = (params | {name: params[name] + sign * h * direction} for sign in (1, -1))
+    return (cross_entropy(forward(up, X)[-1], labels) - cross_entropy(forward(down, X)[-1], labels)) / (2 * h)
+
+
+def test_forward_is_the_formula():
+    params, X, _ = make_problem(784, 256, 64, 10)
+    w1, b1, w2, b2, w3, b3 = params.values()
+    for x, p in zip(X.T[..., np.newaxis], forward(params, X)[-1].T):
+        z = w3 @ np.maximum(0, w2 @ np.maximum(0, w1 @ x + b1) + b2) + b3
+        np.testing.assert_allclose(p, (np.exp(z) / np.exp(z).sum())[:, 0], rtol=1e-12)
+
+
+def test_a_network_small_enough_to_work_by_hand():
+    # 2 -> 1 -> 1 -> 2, x = (1, 2): z1 = 0.5 - 2 + 3 = 1.5, z2 = 2 * 1.5 - 1 = 2, z3 = (2, 0), p = e^2 / (e^2 + 1), ...
+    one = np.array([[1.0]])
+    params = {"w1": np.array([[0.5, -1]]), "b1": 3 * one, "w2": 2 * one, "b2": -one}
+    params |= {"w3": np.array([[1.0], [0]]), "b3": np.zeros((2, 1))}
+    X, Y = np.array([[1.0], [2]]), np.array([[0.0], [1]])
+    A1, A2, P = forward(params, X)
+    p = np.exp(2) / (np.exp(2) + 1)
+    np.testing.assert_allclose([A1[0, 0], A2[0, 0], *P[:, 0]], [1.5, 2, p, 1 - p])
+    grads = backward(params, X, A1, A2, P, Y)  # dZ3 = (p, -p), dZ2 = p, dZ1 = 2 p
+    expected = {
+        "w1": [[2 * p, 4 * p]],
+        "b1": 2 * p,
+        "w2": 1.5 * p,
+        "b2": p,
+        "w3": [[2 * p], [-2 * p]],
+        "b3": [[p], [-p]],
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(grads[name], np.broadcast_to(value, params[name].shape), err_msg=name)
+
+
+def test_the_gradient_of_every_parameter_agrees_with_finite_differences():
+    params, X, labels = make_problem(20, 12, 9, 10)
+    grads = backward(params, X, *forward(params, X), np.eye(10)[:, labels])
+    assert list(grads) == list(params)
+    for name, p in params.items():
+        units = np.eye(p.size).reshape(p.size, *p.shape)  # a 1 at each place in turn
+        numeric = np.array([loss_along(params, name, unit, X, labels) for unit in units]).reshape(p.shape)
+        assert np.abs(numeric - grads[name]).max() < 1e-6 * np.abs(numeric).max(), name
+
+
+def test_the_gradients_of_the_real_network_agree_with_finite_differences():
+    params, X, labels = make_problem(784, 256, 64, 10)
+    grads = backward(params, X, *forward(params, X), np.eye(10)[:, labels])
+    rng = np.random.default_rng(1)
+    for name, p in params.items():
+        for _ in range(20):  # a random direction has a share of every weight in it
+            direction = rng.choice([-0.1, 0.1], p.shape)
+            numeric = loss_along(params, name, direction, X, labels)
+            assert abs(numeric - (grads[name] * direction).sum()) < 1e-6 * np.linalg.norm(grads[name]), name
+
+
+def test_softmax_does_not_overflow_and_takes_any_scale():
+    params, X, labels = make_problem(784, 256, 64, 10)
+    params["b3"] += 1e4 * np.arange(10)[:, np.newaxis]
+    P = forward(params, X)[-1]
+    assert np.isfinite(P).all() and np.allclose(P.sum(axis=0), 1)
+
+
+# Distortion.
+
+
+def blob(y, x):
+    """Return an image (784, 1) of a round spot with its centre at y, x."""
+    row, column = np.indices((28, 28))
+    return np.exp(-((row - y) ** 2 + (column - x) ** 2) / 8).reshape(784, 1).astype(np.float32)
+
+
+def centre_of_mass(image):
+    image = image.reshape(28, 28)
+    return np.array([(np.indices((28, 28))[axis] * image).sum() / image.sum() for axis in (0, 1)])
+
+
+def test_distortion_moves_ink_a_little_and_differently_each_time():
+    rng = np.random.default_rng(0)
+    moves = np.array([centre_of_mass(distort(blob(14, 9), rng)) - (14, 9) for _ in range(300)])
+    assert np.abs(moves.mean(axis=0)).max() < 0.3  # no drift
+    assert (moves.std(axis=0) > 0.5).all() and np.abs(moves).max() < 5
+
+
+def test_distortion_keeps_the_amount_of_ink_and_its_range():
+    rng = np.random.default_rng(0)
+    ink = [distort(blob(13, 14), rng).sum() / blob(13, 14).sum() for _ in range(300)]
+    assert 0.95 < np.mean(ink) < 1.1
+    out = distort(np.ones((784, 50), np.float32), rng)
+    np.testing.assert_allclose(out, 1, atol=1e-5)  # every pixel is an average of four
+
+
+def test_distortion_treats_an_image_alike_wherever_it_stands_among_its_32_neighbours():
+    out = distort(np.repeat(blob(14, 14), 70, axis=1), np.random.default_rng(0))
+    assert (out[:, :32] == out[:, :1]).all() and (out[:, 64:] == out[:, 64:65]).all()
+    assert (out[:, 0] != out[:, 32]).any() and (out[:, 32] != out[:, 64]).any()
+
+
+# Training.
+
+
+def train(*args, cwd, **options):
+    return run("train_network.py", *args, cwd=cwd, **options)
+
+
+def test_training_prints_a_line_an_epoch_and_saves_the_network(tmp_path, csvs):
+    result = train(*csvs, "--epochs", "12", cwd=tmp_path, check=0)
+    lines = result.stdout.splitlines()
+    assert len(lines) == 12 and lines[2].startswith("epoch 3/12: loss ")
+    assert "test accuracy 100.00%" in lines[-1]
+    assert "predict.py" in result.stderr
+    with np.load(tmp_path / "network.npz") as file:
+        found = {name: (array.shape, array.dtype) for name, array in file.items()}
+    shapes = {"w1": (256, 784), "b1": (256,), "w2": (64, 256), "b2": (64,), "w3": (10, 64), "b3": (10,)}
+    assert found == {name: (shape, np.float32) for name, shape in shapes.items()}
+
+
+def test_quiet_says_nothing(tmp_path, csvs):
+    result = train(*csvs, "--epochs", "1", "-q", cwd=tmp_path, check=0)
+    assert result.stdout == result.stderr == ""
+
+
+@pytest.mark.parametrize("option", [["--seed", "1"], ["--no-distortion"]])
+def test_the_same_command_gives_the_same_file(tmp_path, csvs, option):
+    for name in ("a.npz", "b.npz"):
+        train(*csvs, *option, "--epochs", "2", "-o", name, cwd=tmp_path, check=0)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "option", ["--seed 2", "--no-distortion", "--momentum 0.5", "--weight-decay 0.1", "--batch-size 50", "--epochs 3"]
+)
+def test_every_option_changes_the_network(tmp_path, csvs, option):
+    train(*csvs, "--epochs", "2", "-o", "a.npz", cwd=tmp_path, check=0)
+    train(*csvs, "--epochs", "2", *option.split(), "-o", "b.npz", cwd=tmp_path, check=0)
+    assert (tmp_path / "a.npz").read_bytes() != (tmp_path / "b.npz").read_bytes()
+
+
+def test_resume_goes_on_from_a_saved_network(tmp_path, csvs):
+    train(*csvs, "--epochs", "10", "-o", "a.npz", cwd=tmp_path, check=0)
+    args = ["--resume", "a.npz", "--learning-rate", "1e-9", "--epochs", "1", "-o", "b.npz"]
+    result = train(*csvs, *args, cwd=tmp_path, check=0)
+    assert "100.00%" in result.stdout
+    a, b = load_network(tmp_path / "a.npz"), load_network(tmp_path / "b.npz")
+    for name in SHAPES:
+        np.testing.assert_allclose(a[name], b[name], atol=1e-3)
+
+
+def test_one_image_is_enough_to_train_on(tmp_path, csvs):
+    write_rows(tmp_path / "train.csv", 1)
+    train(*csvs, "--epochs", "1", cwd=tmp_path, check=0)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_old_file(tmp_path, csvs):
+    (tmp_path / "network.npz").write_bytes(b"old")
+    result = train(*csvs, "--learning-rate", "1e6", cwd=tmp_path)
+    assert "lower --learning-rate" in error_line(result)
+    assert (tmp_path / "network.npz").read_bytes() == b"old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["network.npz", "test.csv", "train.csv"]
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--epochs 0", "--epochs -1", "--epochs 1.5", "--epochs x", "--learning-rate -1", "--learning-rate nan"]
+    + ["--learning-rate inf", "--batch-size 0", "--momentum 1", "--momentum -0.1", "--weight-decay -1", "--seed -1"]
+    + ["--nonsense", "--epoch 3", "-o missing/network.npz", "-o ."],
+)
+def test_options_that_make_no_sense_are_refused_in_one_line(tmp_path, csvs, option):
+    line = error_line(train(*csvs, *option.split(), cwd=tmp_path))
+    assert line.startswith("train_network.py: error: ")
+    assert not (tmp_path / "network.npz").exists()
+
+
+def start(args, cwd):
+    """Start training, wait for the second epoch's line, and return the process."""
+    command = [sys.executable, REPO / "train_network.py", *args, "--epochs", "100000"]
+    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    process.stdout.readline()
+    return process
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
+def test_ctrl_c_leaves_the_network_so_far_and_says_how_many_epochs_it_holds(tmp_path, csvs):
+    process = start(csvs, tmp_path)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    epochs = 2 + len(out.splitlines())
+    assert "network.npz holds" in err and err.count("\n") == 1
+    assert int(err.split("holds")[1].split()[0].replace(",", "")) in (epochs, epochs + 1)
+    load_network(tmp_path / "network.npz")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["network.npz", "test.csv", "train.csv"]
+
+
+# The npz file.
+
+
+@pytest.fixture
+def params():
+    return init_params(np.random.default_rng(0))
+
+
+def test_a_network_is_loaded_as_it_was_saved(tmp_path, params):
+    save_network(params, tmp_path / "network.npz")
+    for name, p in load_network(tmp_path / "network.npz").items():
+        np.testing.assert_array_equal(p, params[name])
+        assert p.dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["float64", ">f4", ">f8", "int64", "float16"])
+@pytest.mark.parametrize("column_biases", [True, False])
+def test_networks_of_other_number_types_are_loaded(tmp_path, params, dtype, column_biases):
+    for name in ("b1", "b2", "b3"):
+        params[name] += 3
+    arrays = {name: (100 * p).astype(dtype) for name, p in params.items()}
+    flat = {name: p if column_biases or name[0] == "w" else p.ravel() for name, p in arrays.items()}
+    np.savez_compressed(tmp_path / "seed.npz", extra=np.arange(3), **{n: np.asfortranarray(p) for n, p in flat.items()})
+    for name, p in load_network(tmp_path / "seed.npz").items():
+        np.testing.assert_array_equal(p, arrays[name].astype(np.float32))
+        assert p.shape == SHAPES[name]
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, ("unpickled",)
+
+
+def header(shape, descr="<f4"):
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+def with_member(name, data):
+    """Return a function that puts raw data in place of one member of an npz file."""
+
+    def change(path):
+        with zipfile.ZipFile(path) as old, zipfile.ZipFile(str(path) + "2", "w", zipfile.ZIP_DEFLATED) as new:
+            for info in old.infolist():
+                new.writestr(info.filename, data if info.filename == name else old.read(info))
+        shutil.move(str(path) + "2", path)
+
+    return change
+
+
+def with_arrays(**arrays):
+    return lambda path: np.savez(path, **({n: p.ravel() for n, p in load_network(path).items()} | arrays))
+
+
+BROKEN = {  # how a file is broken, and what must be said of it
+    "missing": (os.remove, "run train_network.py first"),
+    "empty": (lambda path: path.write_bytes(b""), "not a network"),
+    "text": (lambda path: path.write_text("hello"), "not a network"),
+    "cut": (lambda path: path.write_bytes(path.read_bytes()[:400_000]), "not a network"),
+    "flipped": (lambda path: path.write_bytes(path.read_bytes()[:5000] + b"12345" + path.read_bytes()[5005:]), "not a"),
+    "no w2": (lambda path: np.savez(path, **{k: v for k, v in load_network(path).items() if k != "w2"}), "w2"),
+    "npy": (lambda path: path.write_bytes(header((1,)) + bytes(4)), "not a network"),
+    "wrong shape": (with_arrays(w1=np.zeros((784, 256))), "w1 is (784, 256), not (256, 784)"),
+    "complex": (with_member("b2.npy", header((64,), "<c8") + bytes(512)), "b2 is of type complex64"),
+    "text array": (with_member("b2.npy", header((64,), "<U1") + bytes(256)), "b2 is of type <U1"),
+    "huge shape": (with_member("w1.npy", header((10**9, 10**9)) + bytes(64)), "w1 is (1000000000, 1000000000)"),
+    "negative shape": (with_member("w1.npy", header((-1, 784)) + bytes(64)), "w1"),
+    "zip bomb": (with_member("w1.npy", header((10**6, 784)) + bytes(10**8)), "w1 is (1000000, 784)"),
+    "short data": (with_member("b3.npy", header((10,)) + bytes(4)), "not a network"),
+    "folder": (lambda path: (path.unlink(), path.mkdir()), "network.npz: "),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_file_that_is_no_network_is_refused_in_one_line(tmp_path, params, fault):
+    path = tmp_path / "network.npz"
+    save_network(params, path)
+    change, message = BROKEN[fault]
+    change(path)
+    (tmp_path / "7.png").write_bytes(b"")
+    line = error_line(run("predict.py", "7.png", cwd=tmp_path))
+    assert "network.npz" in line and message in line, line
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_a_network_with_nan_or_infinity_is_refused(tmp_path, params, value):
+    arrays = {name: p.astype(float) for name, p in params.items()}
+    arrays["w2"][3, 4] = value
+    np.savez(tmp_path / "network.npz", **arrays)
+    with pytest.raises(InputError, match="w2 holds NaN or infinite values"):
+        load_network(tmp_path / "network.npz")
+
+
+def test_pickled_objects_are_never_unpickled(tmp_path, params, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    bomb = np.empty((256, 784), object)
+    bomb[:] = Bomb()
+    np.savez(tmp_path / "network.npz", **(params | {"w1": bomb}))
+    with pytest.raises(InputError, match="w1 is of type object"):
+        load_network(tmp_path / "network.npz")
+    assert not (tmp_path / "unpickled").exists()
