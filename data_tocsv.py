@@ -8,6 +8,11 @@ scripts share in their dealings with the shell: reading many pictures on all cor
 for an error.
 """
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until main begins, Ctrl-C ends us without a traceback
+
 import argparse
 import contextlib
 import functools
@@ -17,7 +22,6 @@ import os
 import pickle
 import re
 import secrets
-import signal
 import stat
 import sys
 import time
@@ -58,6 +62,9 @@ def read_image(path):
             raise InputError("not a regular file")
         with open(path, "rb") as file:  # a folder fails here, and says so
             data = file.read()
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        raise InputError(getattr(error, "strerror", None) or str(error)) from error
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return to_mnist(Image.open(io.BytesIO(data)))  # from memory: a third faster than from the path
@@ -66,7 +73,7 @@ def read_image(path):
     except UnidentifiedImageError as error:
         raise InputError("not a picture that Pillow can read" if data else "empty file") from error
     except Exception as error:  # on a broken file Pillow's decoders raise nearly anything
-        raise InputError(getattr(error, "strerror", None) or str(error) or type(error).__name__) from error
+        raise InputError(f"broken picture ({str(error)[:120] or type(error).__name__})") from error
 
 
 def to_mnist(image):
@@ -290,9 +297,7 @@ def command(main):
 
     @functools.wraps(main)
     def run(argv=None):
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            if hasattr(signal, name):  # Windows has no SIGHUP
-                signal.signal(getattr(signal, name), stop)
+        set_signals(stop)
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # a file's name may be any bytes
         try:
@@ -307,7 +312,8 @@ def command(main):
             complain(f"error: {str(error) or 'not enough memory'}")
         except OSError as error:
             status = 2
-            complain(f"error: {error.filename or 'standard output'}: {error.strerror}")
+            complain(f"error: {error.filename or 'standard output'}: {error.strerror or error}")
+        set_signals(signal.SIG_IGN)  # all that is left to do is to leave
         try:
             sys.stdout.flush()
         except OSError:  # the interpreter would try once more, and tell
@@ -317,11 +323,17 @@ def command(main):
     return run
 
 
-def stop(number, _frame):
-    """Turn the first signal to stop into an exception, so that all is left in order; further ones are ignored."""
+def set_signals(handler):
+    """Set what Ctrl-C, kill and the end of the terminal do, except where that is nothing already (nohup)."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def stop(number, _frame):
+    """Turn a signal into an exception, so that all is left in order; further signals are ignored."""
+    set_signals(signal.SIG_IGN)
     raise KeyboardInterrupt(number)
 
 
@@ -369,6 +381,9 @@ def replacing(path, mode="xb", **options):
             file.flush()
             os.fsync(file.fileno())  # the data is on the disk before the name is
         os.replace(new, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # that the disk is full is told without a name
+        raise
     finally:
         new.unlink(missing_ok=True)
 

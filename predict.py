@@ -4,6 +4,11 @@ From the shell: `python predict.py 7.jpg` prints 7. From Python: `predict("7.jpg
 a list. What a picture is stands in data_tocsv.py, what a network is in train_network.py.
 """
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until main begins, Ctrl-C ends us without a traceback
+
 import contextlib
 import csv
 import os

@@ -13,6 +13,11 @@ The notation. An image is a column, so a batch of n images is a matrix of n colu
 thousands of times.
 """
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until main begins, Ctrl-C ends us without a traceback
+
 import functools
 import os
 import sys
@@ -111,18 +116,14 @@ def load_network(path):
 
     Any real number type is taken, and biases in one dimension or two. Raises InputError where the file is no network.
     """
-    params = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            for name, shape in SHAPES.items():
-                params[name] = read_array(archive, name, shape)
+            return {name: read_array(archive, name, shape) for name, shape in SHAPES.items()}
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file: run train_network.py first") from error
-    except OSError:
-        raise
-    except Exception as error:  # zipfile raises many kinds on a broken file
-        raise InputError(f"{path}: not a network that can be used: {error}: run train_network.py again") from error
-    return params
+    except Exception as error:  # on a broken file zipfile raises nearly anything
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: not a network that can be used: {reason}: run train_network.py again") from error
 
 
 def read_array(archive, name, shape):
@@ -171,54 +172,67 @@ def distort(X, rng):
     out = np.empty(X.shape, X.dtype)
     for k in range(count):
         group = slice(k * SHARE, (k + 1) * SHARE)
-        images = np.ascontiguousarray(X[:, group])  # (784, 32): to take a pixel is now to take a row
-        out[:, group] = sum(
-            images.take(sources[k] + neighbour, axis=0) * weights[i, k]
-            for i, neighbour in enumerate((0, 1, SIZE, SIZE + 1))
-        )
+        images = np.ascontiguousarray(X[:, group])  # (784, 32): to take a pixel is to take a row
+        sums = images.take(sources[k], axis=0) * weights[0, k]
+        for neighbour, weight in zip((1, SIZE, SIZE + 1), weights[1:, k]):
+            pixels = images.take(sources[k] + neighbour, axis=0)
+            pixels *= weight
+            sums += pixels
+        out[:, group] = sums
     return out
 
 
 # Training.
 
 
-def train(params, pixels, labels, rng, options, bar=iter):
+def train(
+    params,
+    pixels,
+    labels,
+    rng,
+    bar=iter,
+    *,
+    epochs=10,
+    learning_rate=0.001,
+    batch_size=256,
+    momentum=0.9,
+    weight_decay=0.001,
+    distortion=True,
+):
     """Train `params` in place; yield the mean loss after every epoch. pixels: (n, 784) uint8; labels: (n,) uint8.
 
-    Stochastic gradient descent: each step goes a little against the gradient of the loss of a batch of images, with
-    Nesterov's momentum (Sutskever et al. 2013): the velocity remembers earlier steps, and the gradient is taken where
-    it is about to lead. The learning rate rises for an epoch and then falls in a straight line to 0 at the end of the
-    run, however long that is.
+    Stochastic gradient descent: a step goes a little against the gradient of the loss of a batch of images. With
+    momentum (Polyak 1964) it keeps on as earlier steps went: the velocity is a sum of gradients in which the older
+    ones fade. The learning rate is for each image, as the gradients are summed (Goyal et al. 2017). It rises during
+    the first epoch, as the first gradients would overshoot, and then falls in a straight line to 0 at the end of the
+    run. Weight decay draws the weights to 0 in proportion to it (Loshchilov & Hutter 2019).
 
-    options: epochs, learning_rate, batch_size, momentum, weight_decay, distortion, as the command line has them.
-    bar: wraps the batches of an epoch to show progress. Raises InputError when the loss is no longer a number.
+    bar: wraps the steps of an epoch, to show progress. Raises InputError when the loss is no longer a number.
     """
-    n, size = len(labels), options.batch_size
-    Y = np.eye(10, dtype=np.float32)[:, labels]  # (10, n)
+    steps = -(-len(labels) // batch_size)  # in an epoch
+    one_hot = np.eye(10, dtype=np.float32)
     velocity = {name: np.zeros_like(p) for name, p in params.items()}
-    steps = -(-n // size)  # in an epoch
-    for epoch in range(options.epochs):
-        order, total = rng.permutation(n), 0.0
-        for step, start in enumerate(bar(range(0, n, size))):
-            batch = order[start : start + size]
-            X = to_columns(pixels[batch])
-            if options.distortion:
+    for epoch in range(epochs):
+        order, total = rng.permutation(len(labels)), 0.0
+        for step in bar(range(steps)):
+            batch = order[step * batch_size : (step + 1) * batch_size]
+            X = to_columns(pixels[batch])  # (784, n)
+            if distortion:
                 X = distort(X, rng)
             A1, A2, P = forward(params, X)
-            loss = cross_entropy(P, labels[batch])
-            if not np.isfinite(loss):
-                raise InputError(f"the loss is {loss} in epoch {epoch + 1}: give a lower --learning-rate")
-            total += loss
-            grads = backward(params, X, A1, A2, P, Y[:, batch])
+            total += cross_entropy(P, labels[batch])
+            if not np.isfinite(total):
+                raise InputError(f"the loss is {total} in epoch {epoch + 1}: give a lower --learning-rate")
+            grads = backward(params, X, A1, A2, P, one_hot[:, labels[batch]])
 
-            done = (epoch + step / steps) / options.epochs  # 0 to 1
-            rate = options.learning_rate * min(1 - done, (step + 1) / steps if epoch == 0 else 1)
-            for name, p in params.items():  # in place, as the arrays are large
-                velocity[name] *= options.momentum
+            done = epoch + step / steps  # epochs
+            rate = learning_rate * min(done + 1 / steps, 1) * (1 - done / epochs)
+            for name, p in params.items():  # in place, as to make new arrays of this size takes longer
+                velocity[name] *= momentum
                 velocity[name] += grads[name]
-                p *= 1 - options.weight_decay * rate * size
+                p *= 1 - rate * batch_size * weight_decay
                 p -= np.multiply(velocity[name], rate, out=grads[name])
-        yield total / n
+        yield total / len(labels)
 
 
 def accuracy(params, pixels, labels):
@@ -253,14 +267,17 @@ def main(argv=None):
     add("--train", default=TRAIN_CSV, metavar="CSV", help="images to learn from (default: %(default)s)")
     add("--test", default=TEST_CSV, metavar="CSV", help="images to measure with (default: %(default)s)")
     add("-o", "--output", default=NETWORK, metavar="NPZ", help="where to save the network (default: %(default)s)")
-    add("--epochs", type=number(int, 1), default=10, help="times to go through the images (default: %(default)s)")
-    add("--learning-rate", type=number(float, 0), default=0.001, help="for each image (default: %(default)s)")
-    add("--batch-size", type=number(int, 1), default=128, help="images in a step (default: %(default)s)")
-    add("--momentum", type=number(float, 0, 1), default=0.9, help="of the last step kept (default: %(default)s)")
-    add("--weight-decay", type=number(float, 0), default=0.0, help="pull of the weights to 0 (default: %(default)s)")
+    add("--epochs", type=number(int, 1), help="times to go through the images (default: %(default)s)")
+    add("--learning-rate", type=number(float, 0), help="for each image (default: %(default)s)")
+    add("--batch-size", type=number(int, 1), help="images in a step (default: %(default)s)")
+    add(
+        "--momentum", type=number(float, 0, 1), help="part of the last step's speed that is kept (default: %(default)s)"
+    )
+    add("--weight-decay", type=number(float, 0), help="pull of the weights towards 0 (default: %(default)s)")
     add("--no-distortion", dest="distortion", action="store_false", help="learn from the images just as they are")
     add("--resume", metavar="NPZ", help="go on from this network")
     add("--seed", type=number(int, 0), default=1, help="of all random choices (default: %(default)s)")
+    parser.set_defaults(**train.__kwdefaults__)
     options = parser.parse_args(argv)
 
     check_output(options.output)
@@ -269,11 +286,12 @@ def main(argv=None):
     train_labels, train_pixels = read_csv(options.train)
     test_labels, test_pixels = read_csv(options.test)
 
+    hyperparameters = {name: getattr(options, name) for name in train.__kwdefaults__}
     epochs, start = 0, time.perf_counter()
     bar = functools.partial(progress, quiet=options.quiet, unit=" batches")
     try:
         with np.errstate(all="ignore"):  # numbers that grow too large show in the loss
-            for loss in train(params, train_pixels, train_labels, rng, options, bar):
+            for loss in train(params, train_pixels, train_labels, rng, bar, **hyperparameters):
                 save_network(params, options.output)
                 epochs += 1
                 right = accuracy(params, test_pixels, test_labels)

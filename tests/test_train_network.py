@@ -193,7 +193,7 @@ def test_one_image_is_enough_to_train_on(tmp_path, csvs):
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_old_file(tmp_path, csvs):
     (tmp_path / "network.npz").write_bytes(b"old")
-    result = train(*csvs, "--learning-rate", "1e6", cwd=tmp_path)
+    result = train(*csvs, "--learning-rate", "1e30", cwd=tmp_path)
     assert "lower --learning-rate" in error_line(result)
     assert (tmp_path / "network.npz").read_bytes() == b"old"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["network.npz", "test.csv", "train.csv"]

@@ -1,0 +1,419 @@
+"""Nothing breaks the scripts and nothing is lost: broken files, interruption, full disks, two at once, a great many.
+
+In small by default; with the environment variable FULL=1 at full size (some ten minutes).
+"""
+
+import errno
+import functools
+import io
+import os
+import random
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+import uuid
+import warnings
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import REPO, SAMPLE, drawn, error_line, run, write_rows
+from PIL import Image
+
+from data_tocsv import InputError, read_csv, to_csv, try_images
+from train_network import init_params, load_network, save_network
+
+FULL = bool(os.environ.get("FULL"))
+posix = pytest.mark.skipif(os.name == "nt", reason="signals, limits and special files are POSIX's")
+linux = pytest.mark.skipif(not os.path.exists("/proc/self/environ"), reason="looks for processes in /proc")
+
+
+# Broken files.
+
+
+def mutate(data, other, rng):
+    """Return `data` cut, flipped, spliced with another file, filled with zeros, or with that file's head."""
+    data, at = bytearray(data), rng.randrange(len(data))
+    length = rng.randrange(1, 1 + len(data) - at)
+    kind = rng.randrange(6)
+    if kind == 0:
+        return bytes(data[:at])
+    if kind == 1:
+        for _ in range(rng.choice((1, 1, 4, 30))):
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    elif kind == 2:
+        data[at:] = other[min(at, len(other)) :]
+    elif kind == 3:
+        data[at : at + length] = bytes(length)
+    elif kind == 4:
+        data[: min(at, 40)] = other[: min(at, 40)]
+    else:
+        del data[at : at + length]
+    return bytes(data)
+
+
+@functools.cache
+def encoded():
+    """Return a drawn digit as the bytes of every format that Pillow writes and reads here."""
+    Image.init()
+    files = {}
+    for format in sorted(set(Image.SAVE) & set(Image.OPEN) - {"IM"}):  # Pillow is about to drop IM
+        for mode in ("L", "RGB", "1", "RGBA", "P"):
+            file = io.BytesIO()
+            try:
+                Image.open(drawn(3)).convert(mode).save(file, format)
+                Image.open(io.BytesIO(file.getvalue())).load()
+            except Exception:  # not every format takes every mode
+                continue
+            files[f"{format}-{mode}"] = file.getvalue()
+            break
+    return files
+
+
+@pytest.fixture
+def no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def test_every_broken_picture_is_answered_or_refused_with_a_reason(tmp_path, no_warnings, capfd):
+    rng, files = random.Random(1), list(encoded().values())
+    common = [data for name, data in encoded().items() if name.startswith(("JPEG", "PNG"))]
+    path = tmp_path / "x.jpg"
+    for index in range(20_000 if FULL else 600):
+        path.write_bytes(mutate(rng.choice(common if index % 2 else files), rng.choice(files), rng))
+        ((_, result),) = try_images([path])
+        if isinstance(result, str):
+            assert result and len(result) < 200, result
+        else:
+            assert result.shape == (784,) and result.dtype == np.uint8
+    assert capfd.readouterr() == ("", "")
+
+
+def test_every_format_that_pillow_reads_is_read(tmp_path):
+    files = encoded()
+    assert len(files) > 15
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+        ((_, result),) = try_images([tmp_path / name])
+        assert not isinstance(result, str), (name, result)
+
+
+def png(width, height, data=b""):
+    def chunk(name, body):
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+
+
+def test_pictures_that_would_fill_the_memory_are_refused(tmp_path, no_warnings):
+    (tmp_path / "bomb.png").write_bytes(png(100_000, 100_000, bytes(10_000)))
+    ((_, reason),) = try_images([tmp_path / "bomb.png"])
+    assert "bomb" in reason
+
+
+def test_odd_but_valid_pictures(tmp_path, no_warnings):
+    digit = Image.open(drawn(3))
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 60_000
+    digit.save(tmp_path / "exif.jpg", exif=exif)
+    frames = [digit, *(Image.open(drawn(3, index)) for index in range(1, 5))]
+    digit.save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    for name in ("exif.jpg", "moving.gif"):
+        ((_, result),) = try_images([tmp_path / name])
+        assert not isinstance(result, str)
+    for size in ((1, 1), (1, 5000), (5000, 1), (2, 2)):
+        for value in (0, 255):
+            Image.new("L", size, value).save(tmp_path / "thin.png")
+            try_images([tmp_path / "thin.png"])
+
+
+def test_answers_and_errors_add_up_to_the_files(tmp_path, network):
+    rng = random.Random(2)
+    good = [drawn(digit, index).read_bytes() for digit in range(10) for index in range(5)]
+    count = 5000 if FULL else 300
+    for index in range(count):
+        data = rng.choice(good)
+        (tmp_path / f"{index}.jpg").write_bytes(data if index % 3 else mutate(data, rng.choice(good), rng))
+    result = run("predict.py", "--network", network, ".", cwd=tmp_path, check=1)
+    named = Counter(line.split(": ")[2] for line in result.stderr.splitlines())
+    answered = Counter(line.split("\t")[0] for line in result.stdout.splitlines())
+    assert named + answered == Counter(f"./{index}.jpg" for index in range(count))
+    assert len(named) > count / 20
+
+
+def test_a_picture_that_vanishes_after_listing_is_named(tmp_path, network):
+    """The first paths come from stdin, so the last can be removed when it is already on its way."""
+    shutil.copy(drawn(1), tmp_path / "1.jpg")
+    paths = [str(tmp_path / "1.jpg")] * 5 + [str(tmp_path / "gone.jpg")]
+    result = run("predict.py", "--network", network, "-", input="\n".join(paths), cwd=tmp_path, check=1)
+    assert len(result.stdout.splitlines()) == 5 and "gone.jpg: No such file" in result.stderr
+
+
+@posix
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may read everything")
+def test_a_picture_without_permission_is_named(tmp_path, network):
+    shutil.copy(drawn(1), tmp_path / "1.jpg")
+    os.chmod(tmp_path / "1.jpg", 0)
+    assert "1.jpg: Permission denied" in error_line(run("predict.py", "--network", network, "1.jpg", cwd=tmp_path))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no devices here")
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/tty", "/dev/stdin"])
+def test_devices_are_never_opened(tmp_path, network, device):
+    run("predict.py", "--network", network, device, cwd=tmp_path, check=2, stdin=subprocess.DEVNULL)
+
+
+def test_every_broken_csv_file_is_read_right_or_refused_with_a_line(tmp_path, no_warnings):
+    rng = random.Random(3)
+    rows = np.random.default_rng(0).integers(0, 256, (30, 785), dtype=np.uint8)
+    rows[:, 0] %= 10
+    good, path = to_csv(rows), tmp_path / "x.csv"
+    for _ in range(3000 if FULL else 150):
+        path.write_bytes(mutate(good, b"1,2,3\n\n\xff\xfe\x00", rng))
+        try:
+            labels, pixels = read_csv(path)
+            lines = [line for line in path.read_bytes().splitlines() if line.strip()]
+            expected = [[int(value) for value in line.split(b",")] for line in lines]
+            np.testing.assert_array_equal(np.column_stack([labels, pixels]), expected)
+        except InputError as error:
+            assert re.search(r"x\.csv: (line \d+: |no rows)", str(error))
+
+
+def test_one_short_row_among_many_is_found(tmp_path):
+    row = to_csv(np.zeros((1, 785), np.uint8))
+    (tmp_path / "x.csv").write_bytes(row * 60_000 + row[2:])
+    with pytest.raises(InputError, match="line 60001: 784 values, not 785"):
+        read_csv(tmp_path / "x.csv")
+
+
+@posix
+def test_a_line_without_end_is_refused_before_it_fills_the_memory(tmp_path):
+    with open(tmp_path / "x.csv", "wb") as file:
+        file.write(b"1," * 785)
+        file.truncate(5_000_000_000)  # takes no room on the disk
+    start = time.monotonic()
+    with pytest.raises(InputError, match="line 1: longer than 10,000 characters"):
+        read_csv(tmp_path / "x.csv")
+    assert time.monotonic() - start < 5
+
+
+def test_every_broken_npz_file_is_read_or_refused(tmp_path, no_warnings):
+    rng = random.Random(4)
+    path = tmp_path / "x.npz"
+    save_network(init_params(np.random.default_rng(0)), path)
+    good = path.read_bytes()
+    ends = [(0, 300), (len(good) - 1000, len(good))]  # where the file says what is in it
+    for index in range(2000 if FULL else 100):
+        if index % 2:
+            data = mutate(good, good[::-1], rng)
+        else:
+            data = bytearray(good)
+            data[rng.randrange(*rng.choice(ends))] = rng.randrange(256)
+        path.write_bytes(data)
+        try:
+            assert all(np.isfinite(p).all() for p in load_network(path).values())
+        except InputError as error:
+            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+
+
+# Interruption.
+
+
+def jobs(folder, network):
+    """Return the commands to be interrupted, and the file that each writes. All take a second or more."""
+    write_rows(folder / "rows.csv", 2000)
+    rows = ["--train", "rows.csv", "--test", "rows.csv"]
+    return {
+        "data_tocsv.py": ([str(folder / "digits"), "-o", "."], "train_images.csv"),
+        "train_network.py": ([*rows, "--epochs", "1000"], "network.npz"),
+        "predict.py": (["--network", network, "-o", "answers.csv", str(folder / "digits")], "answers.csv"),
+    }
+
+
+def living(marker):
+    """Return the process IDs of all processes that were started with `marker` in their environment."""
+    found = []
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if marker.encode() in environ.read_bytes():
+                found.append(environ.parent.name)
+        except OSError:
+            pass
+    return found
+
+
+def is_whole(path):
+    if path.suffix == ".npz":
+        load_network(path)
+    elif path.name == "answers.csv":
+        assert path.read_text().count("\n") == 1 + 6000
+    else:
+        assert len(read_csv(path)[0]) in (5990, 10)
+
+
+@pytest.fixture
+def many(tmp_path):
+    """A folder `digits` of 6,000 pictures, 10 of them for testing."""
+    for part, count in (("training", 599), ("testing", 1)):
+        for digit in range(10):
+            folder = tmp_path / "digits" / part / str(digit)
+            folder.mkdir(parents=True)
+            for index in range(count):
+                os.link(drawn(digit, index % 20), folder / f"{index}.jpg")
+    return tmp_path
+
+
+@posix
+@linux
+@pytest.mark.parametrize("script", ["data_tocsv.py", "train_network.py", "predict.py"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
+def test_a_signal_at_any_moment_leaves_whole_files_and_no_process(many, network, script, name):
+    args, output = jobs(many, network)[script]
+    number, rng = getattr(signal, name), random.Random(script + name)
+    before = set(os.listdir(many))
+    for turn in range(100 if FULL else 5):
+        marker = f"DIGITS_TEST={uuid.uuid4()}"
+        env = {**os.environ, "DIGITS_TEST": marker.split("=")[1], "OPENBLAS_NUM_THREADS": "1"}
+        old = b"old" if turn % 2 else None
+        (many / output).unlink(missing_ok=True)
+        if old:
+            (many / output).write_bytes(old)
+        command = [sys.executable, REPO / script, *args]
+        options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(command, cwd=many, env=env, start_new_session=True, **options)
+        time.sleep(rng.uniform(0.1, 1.2))
+        os.killpg(process.pid, number)  # as a terminal does
+        _, err = process.communicate(timeout=30)
+        assert "Traceback" not in err and "Exception ignored" not in err, err
+        if process.returncode != 0:
+            assert process.returncode in (128 + number, -number), err
+        deadline = time.monotonic() + 10
+        while living(marker) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not living(marker)
+        path = many / output
+        if path.exists() and path.read_bytes() != old:
+            is_whole(path)
+        left = set(os.listdir(many)) - before - {"train_images.csv", "test_images.csv", "network.npz", "answers.csv"}
+        if name == "SIGKILL":
+            for file in left:
+                assert file.startswith("."), file
+                os.unlink(many / file)
+        else:
+            assert not left
+
+
+@posix
+def test_nohup_is_obeyed(tmp_path):
+    write_rows(tmp_path / "rows.csv")
+    command = [
+        sys.executable,
+        REPO / "train_network.py",
+        "--train",
+        "rows.csv",
+        "--test",
+        "rows.csv",
+        "--epochs",
+        "300",
+    ]
+    ignore = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, **ignore)
+    process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    assert process.communicate(timeout=60)[0].count("\n") == 299 and process.returncode == 0
+
+
+# No room.
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 256 kB, where the tests may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if os.name == "nt" or not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("may not mount a file system here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_told_and_the_old_file_stays(tmp_path, network, small_disk):
+    write_rows(tmp_path / "rows.csv")
+    rows = ["--train", "rows.csv", "--test", "rows.csv"]
+    for script, args, output in (
+        ("data_tocsv.py", [SAMPLE, "-o", "disk"], "train_images.csv"),
+        ("train_network.py", [*rows, "-o", "disk/network.npz"], "network.npz"),
+        ("predict.py", ["--network", network, SAMPLE, "-o", "disk/answers.csv"], "answers.csv"),
+    ):
+        (small_disk / output).write_text("old")
+        line = error_line(run(script, *args, cwd=tmp_path))
+        assert output in line and os.strerror(errno.ENOSPC) in line
+        assert (small_disk / output).read_text() == "old"
+        assert os.listdir(small_disk) == [output]
+        (small_disk / output).unlink()
+
+
+def test_a_read_only_file_system_is_told(tmp_path, network, small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    line = error_line(run("predict.py", "--network", network, drawn(1), "-o", "disk/answers.csv", cwd=tmp_path))
+    assert "disk: cannot be written to" in line
+
+
+@posix
+@pytest.mark.parametrize("limit", [8, 12, 16])
+def test_a_quota_of_open_files_is_told_or_enough(tmp_path, network, limit):
+    import resource
+
+    paths = "\n".join(map(str, list((SAMPLE / "training").rglob("*.jpg")) * 2))
+    command = [sys.executable, REPO / "predict.py", "--network", network, "-o", "answers.csv", "-"]
+    few = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))}
+    result = subprocess.run(command, cwd=tmp_path, input=paths, capture_output=True, text=True, **few)
+    if result.returncode != 0:
+        assert os.strerror(errno.EMFILE) in error_line(result)
+        assert os.listdir(tmp_path) == []
+
+
+# Two at once, and a great many.
+
+
+def test_two_runs_that_write_the_same_file_do_not_mix(tmp_path):
+    write_rows(tmp_path / "rows.csv")
+    command = [sys.executable, REPO / "train_network.py", "--train", "rows.csv", "--test", "rows.csv", "-q"]
+    runs = [subprocess.Popen([*command, "--epochs", "60", "--seed", str(seed)], cwd=tmp_path) for seed in (1, 2, 3)]
+    while any(process.poll() is None for process in runs):
+        if (tmp_path / "network.npz").exists():
+            load_network(tmp_path / "network.npz")
+    assert all(process.returncode == 0 for process in runs)
+    assert sorted(os.listdir(tmp_path)) == ["network.npz", "rows.csv"]
+
+
+@linux
+def test_the_memory_stays_flat_however_many_pictures_are_read(network):
+    count = 1_000_000 if FULL else 20_000
+    paths = [f"{path}\n" for path in sorted((SAMPLE / "testing").rglob("*.jpg"))]
+    command = [sys.executable, REPO / "predict.py", "-q", "--network", network, "-"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    memory, answers = [], 0
+    for start in range(0, count, 500):
+        process.stdin.writelines(paths[(start + index) % len(paths)] for index in range(500))
+        process.stdin.flush()
+        while answers < start - 500:  # the others are still on their way
+            assert process.stdout.readline()
+            answers += 1
+        pages = Path(f"/proc/{process.pid}/statm").read_text().split()[1]
+        memory.append(int(pages) * os.sysconf("SC_PAGE_SIZE"))
+    process.stdin.close()
+    rest = process.stdout.read()
+    assert answers + rest.count("\n") == count
+    third = len(memory) // 3
+    assert max(memory[third:]) < max(memory[:third]) + 8e6
