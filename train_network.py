@@ -221,8 +221,6 @@ def train(
                 X = distort(X, rng)
             A1, A2, P = forward(params, X)
             total += cross_entropy(P, labels[batch])
-            if not np.isfinite(total):
-                raise InputError(f"the loss is {total} in epoch {epoch + 1}: give a lower --learning-rate")
             grads = backward(params, X, A1, A2, P, one_hot[:, labels[batch]])
 
             done = epoch + step / steps  # epochs
@@ -232,6 +230,8 @@ def train(
                 velocity[name] += grads[name]
                 p *= 1 - rate * batch_size * weight_decay
                 p -= np.multiply(velocity[name], rate, out=grads[name])
+        if not (np.isfinite(total) and all(np.isfinite(p).all() for p in params.values())):
+            raise InputError(f"epoch {epoch + 1}: the loss is no longer a number: give a lower --learning-rate")
         yield total / len(labels)
 
 

@@ -191,9 +191,10 @@ def test_one_image_is_enough_to_train_on(tmp_path, csvs):
     train(*csvs, "--epochs", "1", cwd=tmp_path, check=0)
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_old_file(tmp_path, csvs):
+@pytest.mark.parametrize("rate", ["1", "1e6", "1e30"])
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_old_file(tmp_path, csvs, rate):
     (tmp_path / "network.npz").write_bytes(b"old")
-    result = train(*csvs, "--learning-rate", "1e30", cwd=tmp_path)
+    result = train(*csvs, "--learning-rate", rate, "--batch-size", "10", cwd=tmp_path)
     assert "lower --learning-rate" in error_line(result)
     assert (tmp_path / "network.npz").read_bytes() == b"old"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["network.npz", "test.csv", "train.csv"]
