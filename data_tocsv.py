@@ -30,7 +30,7 @@ from collections import Counter, deque
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 SIZE = 28  # pixels a side
 PIXELS = SIZE * SIZE
@@ -52,28 +52,49 @@ class InputError(ValueError):
 # One picture.
 
 
-def read_image(path):
-    """Return the picture at `path` as MNIST would have it: (784,) uint8, 0 = background, 255 = full ink.
+@contextlib.contextmanager
+def open_image(path):
+    """Open the picture at `path` (PIL.Image). Raises InputError, whose text is the reason alone, if it can't be read.
 
-    Raises InputError, whose text is the reason alone, where there is no picture that can be read.
+    That holds for the whole block, as a picture is only decoded when it is used.
     """
     try:
         if stat.S_IFMT(os.stat(path).st_mode) not in (stat.S_IFREG, stat.S_IFDIR):  # to open a pipe is to wait for it
             raise InputError("not a regular file")
         with open(path, "rb") as file:  # a folder fails here, and says so
             data = file.read()
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
-        raise InputError(getattr(error, "strerror", None) or str(error)) from error
+    except OSError as error:
+        raise InputError(error.strerror) from error
+    except ValueError as error:
+        raise InputError("not a path") from error  # a zero byte in it
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return to_mnist(Image.open(io.BytesIO(data)))  # from memory: a third faster than from the path
-    except InputError:
+            yield Image.open(io.BytesIO(data))  # from memory: a third faster than from the path
+    except InputError:  # there is no digit in it
         raise
     except UnidentifiedImageError as error:
         raise InputError("not a picture that Pillow can read" if data else "empty file") from error
     except Exception as error:  # on a broken file Pillow's decoders raise nearly anything
         raise InputError(f"broken picture ({str(error)[:120] or type(error).__name__})") from error
+
+
+def read_image(path):
+    """Return the picture at `path` as MNIST would have it: (784,) uint8, 0 = background, 255 = full ink.
+
+    Raises InputError, whose text is the reason alone, if it can't be read or if there is no digit in it.
+    """
+    with open_image(path) as image:
+        return to_mnist(image)
+
+
+def thumbnail(path, size):
+    """Return the picture at `path` as a person sees it: an RGB PIL.Image, at most `size` pixels wide and high."""
+    with open_image(path) as image:
+        image.draft("RGB", (2 * size, 2 * size))  # a JPG is made small while it is decoded
+        image = ImageOps.exif_transpose(image).convert("RGBA")
+        ground = Image.new("RGBA", image.size, "white")
+        return ImageOps.contain(Image.alpha_composite(ground, image).convert("RGB"), (size, size))
 
 
 def to_mnist(image):

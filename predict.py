@@ -16,9 +16,11 @@ import sys
 from collections import Counter
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from data_tocsv import (
     NO_DIGIT,
+    SIZE,
     InputError,
     Parser,
     check_output,
@@ -30,10 +32,13 @@ from data_tocsv import (
     read_images,
     replacing,
     say,
+    thumbnail,
     walk,
 )
 from train_network import NETWORK, classify, load_network
 
+ON_SHEET = 300  # answers: a page that an eye can take in
+CELL = (132, 80)  # pixels on the sheet for each
 TEXT = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}  # a file's name may be any bytes
 
 
@@ -64,6 +69,31 @@ def expand(paths):
             yield path
 
 
+def draw_sheet(answers, total):
+    """Return a picture (PIL.Image) of answers, 10 in a row: as given, as the network saw it, digit and confidence.
+
+    answers: list of (path, pixels (784,) uint8, digit, confidence, label or None); the wrong ones are marked in red.
+    """
+    rows = -(-len(answers) // 10)
+    sheet = Image.new("RGB", (10 * CELL[0] + 8, rows * CELL[1] + 26), "lightgrey")
+    draw = ImageDraw.Draw(sheet)
+    wrong = sum(label not in (None, digit) for *_, digit, _, label in answers)
+    draw.text((8, 6), f"{len(answers):,} of {total:,} pictures, {wrong:,} wrong ones first", "black")
+    for index, (path, pixels, digit, confidence, label) in enumerate(answers):
+        x, y = 8 + index % 10 * CELL[0], 26 + index // 10 * CELL[1]
+        colour, text = "black", f"{digit}  {confidence:.1%}"
+        if label not in (None, digit):
+            colour, text = "red", f"{text}  not {label}"
+            draw.rectangle((x - 3, y - 3, x + CELL[0] - 8, y + CELL[1] - 6), outline="red", width=2)
+        with contextlib.suppress(InputError):  # the file may be gone by now
+            given = thumbnail(path, 56)
+            sheet.paste(given, (x + (56 - given.width) // 2, y + (56 - given.height) // 2))
+        seen = Image.fromarray(pixels.reshape(SIZE, SIZE)).resize((56, 56), Image.Resampling.NEAREST)
+        sheet.paste(seen, (x + 60, y))
+        draw.text((x, y + 60), text, colour)
+    return sheet
+
+
 def summary(confusion, failed):
     """Return the lines that sum labelled pictures up. confusion: (10, 10), a row a label, a column an answer."""
     total, right = confusion.sum(), confusion.trace()
@@ -90,21 +120,25 @@ def main(argv=None):
     parser.add_argument("paths", nargs="+", metavar="PATH", help="a picture, a folder, or - for paths from stdin")
     parser.add_argument("--network", default=NETWORK, metavar="NPZ", help="default: %(default)s")
     parser.add_argument("-o", "--output", metavar="CSV", help="also write path,digit,confidence,p0,...,p9 to this file")
+    parser.add_argument(
+        "--sheet", metavar="PNG", help=f"also draw a sheet of up to {ON_SHEET} answers, wrong ones first"
+    )
     args = parser.parse_args(argv)
 
     params = load_network(args.network)
-    if args.output:
-        check_output(args.output)
+    for path in filter(None, (args.output, args.sheet)):
+        check_output(path)
     alone = len(args.paths) == 1 and args.paths[0] != "-" and not os.path.isdir(args.paths[0])
     pictures = progress(expand(args.paths), args.quiet or sys.stdout.isatty(), unit=" pictures")
     failures, answered, labelled, confusion = Counter(), 0, True, np.zeros((10, 10), int)
+    wrong, others = [], []  # what is to be on the sheet
     with replacing(args.output, "x", **TEXT) if args.output else contextlib.nullcontext() as file:
         if file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["path", "digit", "confidence", *(f"p{digit}" for digit in range(10))])
         for paths, pixels in read_images(pictures, failures):
             P = classify(params, pixels)  # (10, n)
-            for path, p in zip(paths, P.T):
+            for path, row, p in zip(paths, pixels, P.T):
                 digit = p.argmax()
                 print(digit if alone else f"{one_line(path)}\t{digit}\t{p[digit]:.4f}")
                 if file:
@@ -113,6 +147,9 @@ def main(argv=None):
                 labelled = labelled and label is not None
                 if labelled:
                     confusion[label, digit] += 1
+                group = others if label in (None, digit) else wrong
+                if args.sheet and len(group) < ON_SHEET:
+                    group.append((path, row, digit, p[digit], label))
             sys.stdout.flush()
             answered += len(paths)
         if not answered and not failures:
@@ -120,6 +157,9 @@ def main(argv=None):
         status = 2 if not answered and NO_DIGIT not in failures else 1 if failures else 0
         if status == 2 and file:
             raise InputError(f"{args.output}: not written: no picture could be read")
+    if args.sheet and answered:
+        with replacing(args.sheet) as file:
+            draw_sheet((wrong + others)[:ON_SHEET], answered).save(file, "PNG")
     if answered and labelled and not alone:
         for line in summary(confusion, sum(failures.values())):
             say(line, args.quiet)

@@ -194,9 +194,9 @@ def train(
     *,
     epochs=10,
     learning_rate=0.001,
-    batch_size=256,
+    batch_size=128,
     momentum=0.9,
-    weight_decay=0.001,
+    weight_decay=0.0005,
     distortion=True,
 ):
     """Train `params` in place; yield the mean loss after every epoch. pixels: (n, 784) uint8; labels: (n,) uint8.
