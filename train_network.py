@@ -201,18 +201,26 @@ def train(
 ):
     """Train `params` in place; yield the mean loss after every epoch. pixels: (n, 784) uint8; labels: (n,) uint8.
 
-    Stochastic gradient descent: a step goes a little against the gradient of the loss of a batch of images. With
-    momentum (Polyak 1964) it keeps on as earlier steps went: the velocity is a sum of gradients in which the older
-    ones fade. The learning rate is for each image, as the gradients are summed (Goyal et al. 2017). It rises during
-    the first epoch, as the first gradients would overshoot, and then falls in a straight line to 0 at the end of the
-    run. Weight decay draws the weights to 0 in proportion to it (Loshchilov & Hutter 2019).
+    Stochastic gradient descent: a step goes a little against the gradient of the loss of a batch of images, as summed
+    over them, so that the learning rate is for each image (Goyal et al. 2017). With Nesterov's momentum (Sutskever et
+    al. 2013) it also goes on as before: the velocity is the sum of the earlier gradients, of which every step keeps a
+    part. The rate rises during the first epoch, while the network is still raw, and then falls in a straight line to 0
+    at the end of the run, however long that is. Weight decay draws the weights to 0 (Loshchilov & Hutter 2019), here
+    once an epoch.
 
     bar: wraps the steps of an epoch, to show progress. Raises InputError when the loss is no longer a number.
     """
     steps = -(-len(labels) // batch_size)  # in an epoch
     one_hot = np.eye(10, dtype=np.float32)
     velocity = {name: np.zeros_like(p) for name, p in params.items()}
+
+    def rate_at(epoch):
+        """Return the learning rate at a time in epochs: up during the first, then down in a straight line to 0."""
+        return learning_rate * min(epoch + 1 / steps, 1) * (1 - epoch / epochs)
+
     for epoch in range(epochs):
+        for p in params.values():
+            p *= 1 - rate_at(epoch) * len(labels) * weight_decay
         order, total = rng.permutation(len(labels)), 0.0
         for step in bar(range(steps)):
             batch = order[step * batch_size : (step + 1) * batch_size]
@@ -223,13 +231,13 @@ def train(
             total += cross_entropy(P, labels[batch])
             grads = backward(params, X, A1, A2, P, one_hot[:, labels[batch]])
 
-            done = epoch + step / steps  # epochs
-            rate = learning_rate * min(done + 1 / steps, 1) * (1 - done / epochs)
+            rate = rate_at(epoch + step / steps)
             for name, p in params.items():  # in place, as to make new arrays of this size takes longer
-                velocity[name] *= momentum
                 velocity[name] += grads[name]
-                p *= 1 - rate * batch_size * weight_decay
-                p -= np.multiply(velocity[name], rate, out=grads[name])
+                velocity[name] *= momentum
+                grads[name] += velocity[name]
+                grads[name] *= rate
+                p -= grads[name]
         if not (np.isfinite(total) and all(np.isfinite(p).all() for p in params.values())):
             raise InputError(f"epoch {epoch + 1}: the loss is no longer a number: give a lower --learning-rate")
         yield total / len(labels)
