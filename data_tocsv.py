@@ -30,7 +30,7 @@ from collections import Counter, deque
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 
 SIZE = 28  # pixels a side
 PIXELS = SIZE * SIZE
@@ -43,6 +43,18 @@ NO_DIGIT = "no digit found"
 MAX_LINE = 10_000  # characters: more than any row or header has
 CELLS = np.array([f"{value}," for value in range(256)], "S4")  # the text of every value, filled up with zero bytes
 LAST_CELLS = np.array([f"{value}\n" for value in range(256)], "S4")
+
+# Lengths below are in pixels of a view: the picture, made VIEW pixels long.
+VIEW = 256  # NIST's scans were about 100 a digit; a pen's stroke is 8 to 30 wide here
+CELL = 8  # the paper is judged by cells of 8 x 8: a camera's noise is averaged away in them
+STROKE = 11  # cells: what is darker than its surroundings and narrower is ink, what is wider is a shadow
+NOISE = 4  # ink is darker than the paper by 4 standard deviations of the paper's noise
+FAINT = 0.03  # and by 3 % of its light: the ripples of JPG are below that, the faintest pencil is above
+RULE = 14  # ruled lines are thinner than this, and drop by less from one side to the other (3 degrees)
+SPECK = 0.08  # of the size of a digit's largest part: what is smaller is dust
+CLOSE = 0.6  # of the view: a digit that is smaller is looked at again from nearby
+PEN = 2.4  # the width of MNIST's strokes, in pixels of its 20 x 20 box (median)
+LONGEST = 9  # times a digit's size: the length of a stroke that only noise has (an 8's is about 4)
 
 
 class InputError(ValueError):
@@ -84,8 +96,12 @@ def read_image(path):
 
     Raises InputError, whose text is the reason alone, if it can't be read or if there is no digit in it.
     """
-    with open_image(path) as image:
-        return to_mnist(image)
+    with open_image(path) as picture:
+        picture.draft(None, (2 * VIEW, 2 * VIEW))  # a large JPG is scaled while it is decoded
+        ImageOps.exif_transpose(picture, in_place=True)
+        if looks_like_mnist(picture):
+            return np.asarray(picture).flatten()
+        return as_mnist(on_opaque_ground(picture))
 
 
 def thumbnail(path, size):
@@ -97,13 +113,247 @@ def thumbnail(path, size):
         return ImageOps.contain(Image.alpha_composite(ground, image).convert("RGB"), (size, size))
 
 
-def to_mnist(image):
-    """Return a picture of one digit as (784,) uint8 of light ink on a dark ground."""
-    pixels = np.asarray(image.convert("L"))
-    if pixels.shape != (SIZE, SIZE):
-        pixels = np.asarray(image.convert("L").resize((SIZE, SIZE), Image.Resampling.BOX))
-    border = np.concatenate([pixels[[0, -1]].ravel(), pixels[:, [0, -1]].ravel()])
-    return (255 - pixels if np.median(border) > 127 else pixels).ravel()
+def looks_like_mnist(picture):
+    """Is it a 28 x 28 picture in place already: light ink on dark, 14 to 20 pixels long, centred by mass, in greys?
+
+    So are all 70,000 of MNIST's. JPG has dirtied their grounds: what is below 16, or for the length 64, is not counted.
+    """
+    if picture.size != (SIZE, SIZE) or picture.mode != "L" or picture.getcolors(2):
+        return False
+    pixels = np.asarray(picture)
+    rows, columns = (np.flatnonzero((pixels > 64).any(axis)) for axis in (1, 0))
+    if not len(rows) or not 14 <= max(np.ptp(rows), np.ptp(columns)) + 1 <= 20:
+        return False
+    return all(13.8 < centre < 15.2 for centre in centre_of_mass(np.where(pixels > 16, pixels, 0)))
+
+
+def on_opaque_ground(picture):
+    """Return any picture as RGB, its long side about 1024 pixels at most; averaging spares the hairlines."""
+    if picture.mode[0] in "IF":  # 16 or 32 bits a pixel, of which a scanner uses what it likes
+        values = np.asarray(picture, np.float32)
+        values = (values - values.min()) * (255 / max(np.ptp(values), 1e-9))
+        picture = Image.fromarray(values.astype(np.uint8))
+    clear = picture.has_transparency_data
+    picture = picture.convert("RGBA" if clear else "RGB").reduce(max(1, max(picture.size) // (4 * VIEW)))
+    if not clear:
+        return picture
+    grounds = (Image.new("RGBA", picture.size, colour) for colour in ("white", "black"))
+    on_white, on_black = (Image.alpha_composite(ground, picture).convert("RGB") for ground in grounds)
+    # Ink that is nowhere dark on white was meant for a dark page.
+    return on_black if on_white.convert("L").getextrema()[0] > 127 else on_white
+
+
+def as_mnist(picture):
+    """Return the 784 pixels of the digit in an RGB picture. A small digit is looked at again, from nearby."""
+    ink = find_ink(picture)
+    box, scale = bounds(ink), max(picture.size) / VIEW
+    side = max(box[2] - box[0], box[3] - box[1])
+    if side < CLOSE * VIEW:
+        margin = max(0.2 * side, 2)
+        box = np.add(box, [-margin, -margin, margin, margin])
+        box = np.clip(np.round(box * scale), 0, picture.size * 2).astype(int).tolist()
+        near = picture.crop(box)
+        extent = [edge / scale for edge in box]
+        seen = Image.fromarray(ink).convert("L").transform(view_size(near), Image.Transform.EXTENT, extent)
+        ink = find_ink(near, np.asarray(seen) > 0)
+    return centred(with_mnist_pen(ink))
+
+
+def find_ink(picture, seen=None):
+    """Return the digit in an RGB picture as NIST's scanner would: a view of VIEW pixels, bool, True = ink.
+
+    seen: the ink in this view that an earlier look found to be the digit's.
+    """
+    view = picture.resize(view_size(picture), Image.Resampling.BICUBIC)
+    darkness = without_paper(dark_on_light(strongest_channel(view)))
+    darkness = without_lines(without_lines(darkness).T).T
+    ink = one_digit(threshold(darkness), seen)
+    left, top, right, bottom = bounds(ink)
+    side = max(right - left, bottom - top)
+    if side < 4 or ink.sum() / stroke_width(ink) > LONGEST * side:
+        raise InputError(NO_DIGIT)
+    return ink
+
+
+def view_size(picture):
+    """Return the width and height of a picture whose long side is made VIEW."""
+    return [max(1, round(side * VIEW / max(picture.size))) for side in picture.size]
+
+
+def blurred(channel, radius):
+    """Return a channel blurred, float32."""
+    return np.asarray(channel.filter(ImageFilter.GaussianBlur(radius)), np.float32)
+
+
+def strongest_channel(view):
+    """Return the channel with the most contrast: yellow ink is dark in blue only, red ink in green and blue."""
+    return max(view.split(), key=lambda channel: np.std(np.asarray(channel) - blurred(channel, VIEW / 8)))
+
+
+def dark_on_light(channel):
+    """Return a channel in which ink is dark. Ink is the minority: the skew tells on which side of the rest it is."""
+    detail = np.asarray(channel) - blurred(channel, VIEW / 4)
+    return ImageOps.invert(channel) if (detail**3).sum() > 0 else channel
+
+
+def without_paper(channel):
+    """Return how much of the paper's light each pixel lacks: 0 = paper, 1 = black. A shadow dims paper and ink alike.
+
+    The paper is a closing: the lightest cell around, and then the darkest of those. That fills strokes in, but keeps
+    the edges of shadows. In between the cells are continued over the border as they run: light that falls off there
+    is no ink.
+    """
+    lightest = np.asarray(channel.reduce(CELL).filter(ImageFilter.MaxFilter(STROKE)), np.int16)
+    reach = min(STROKE // 2, min(lightest.shape) - 1)
+    lightest = np.pad(lightest, reach, mode="reflect", reflect_type="odd").clip(0, 255).astype(np.uint8)
+    paper = ImageOps.crop(Image.fromarray(lightest).filter(ImageFilter.MinFilter(STROKE)), reach)
+    paper = paper.filter(ImageFilter.GaussianBlur(1)).resize(channel.size, Image.Resampling.BICUBIC)
+    paper = np.asarray(paper, np.float32)
+    return (paper - np.asarray(channel)) / paper.clip(32)
+
+
+def without_lines(darkness):
+    """Return the darkness without thin lines from the left edge to the right: ruled and squared paper, frames.
+
+    Such a line, and no stroke, is dark in each sixteenth of the width. Of all slopes the one that shows most is right.
+    """
+    height, width = darkness.shape
+    if width < 32:
+        return darkness
+    edges = np.linspace(0, width, 17).astype(int)
+    sixteenths = np.add.reduceat(darkness, edges[:-1], axis=1) / np.diff(edges)  # (height, 16)
+    rows, middles = np.arange(height)[:, np.newaxis], (np.arange(16) + 0.5) / 16 - 0.5
+    profiles = {}  # by slope: how dark the line that passes the middle at each height is where it is lightest
+    for drop in range(-RULE, RULE + 1):
+        places = (rows + np.round(drop * middles).astype(int)).clip(0, height - 1)
+        profiles[drop] = sixteenths[places, np.arange(16)].min(axis=1).clip(0)
+    drop = max(profiles, key=lambda drop: (profiles[drop] ** 2).sum())
+    line = profiles[drop]
+    broad = sliding(np.max, sliding(np.min, line, RULE // 2, RULE - 1 - RULE // 2), RULE - 1 - RULE // 2, RULE // 2)
+    line = sliding(np.max, line - broad, 1, 1)  # with its blurred edges
+    slope = np.round(drop * (np.arange(width) / width - 0.5)).astype(int)
+    return darkness - 1.3 * line[(rows - slope).clip(0, height - 1)]
+
+
+def sliding(function, line, before, after):
+    """Return the function (np.min, np.max) of each value, `before` ones before it and `after` ones after it."""
+    padded = np.pad(line, (before, after))
+    return function(np.lib.stride_tricks.sliding_window_view(padded, before + 1 + after), axis=1)
+
+
+def threshold(darkness):
+    """Return what is ink, (height, width) bool: above the split that leaves least variance on its sides (Otsu 1979).
+
+    But never within the paper's noise, which can be seen on its lighter side, where there is no ink.
+    """
+    counts, edges = np.histogram(darkness.clip(0, 1), 256, (0, 1))
+    below, sums = counts.cumsum()[:-1], (counts * edges[:-1]).cumsum()
+    with np.errstate(all="ignore"):
+        between = (sums[-1] * below - darkness.size * sums[:-1]) ** 2 / (below * (darkness.size - below))
+    otsu = edges[1 + np.nan_to_num(between, posinf=0).argmax()]
+    lighter = darkness[darkness <= 0]
+    noise = -np.median(lighter) / 0.6745 if lighter.size else 0  # the standard deviation, if it is normal
+    return darkness > max(otsu, NOISE * noise, FAINT)
+
+
+def one_digit(ink, seen=None):
+    """Return the ink that is the digit's: the part that is largest and nearest the middle, and what belongs to it.
+
+    Specks do not, nor what comes in over the border, as neighbours' strokes do, nor what is far away.
+    """
+    if not ink.any():
+        raise InputError(NO_DIGIT)
+    part = parts(ink)
+    size = np.bincount(part.ravel())
+    size[0] = 0
+    if seen is not None:
+        size[~np.isin(np.arange(len(size)), part[seen])] = 0
+        return ink & (size >= max(1, SPECK * size.max()))[part]
+    inward = [np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) / n for n in ink.shape]
+    main = np.bincount(part.ravel(), (np.outer(*inward) * ink).ravel()).argmax()
+    keep = size >= SPECK * size[main]
+    keep[np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]])] = False
+    left, top, right, bottom = bounds(part == main)
+    reach = max(right - left, bottom - top)
+    near = part[max(0, top - reach) : bottom + reach, max(0, left - reach) : right + reach]
+    keep &= np.isin(np.arange(len(size)), near)
+    keep[main] = True
+    return ink & keep[part]
+
+
+def parts(ink):
+    """Return the connected parts of the ink, numbered from 1; 0 is paper.
+
+    Each pixel takes the highest number around it, and then the one that the pixel of that number has, until all agree.
+    """
+    padded = np.pad(ink, 1)
+    spots, width = np.flatnonzero(padded), padded.shape[1]
+    number = np.zeros(padded.size, int)
+    number[spots] = np.arange(1, len(spots) + 1)
+    around = number[spots + np.add.outer([-width, 0, width], [-1, 0, 1]).reshape(9, 1)]  # (9, pixels of ink)
+    label, grown = None, np.arange(len(spots) + 1)
+    while not np.array_equal(label, grown):
+        label = grown
+        grown = np.append(0, label[around].max(axis=0))
+        grown = grown[grown]
+    return np.unique(label, return_inverse=True)[1][number].reshape(padded.shape)[1:-1, 1:-1]
+
+
+def bounds(ink):
+    """Return the left, top, right and bottom of the ink, as Pillow counts them."""
+    rows, columns = (np.flatnonzero(ink.any(axis)) for axis in (1, 0))
+    if not len(rows):
+        raise InputError(NO_DIGIT)
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def stroke_width(ink):
+    """Return the mean width of the strokes: their area is length x width, their outline twice the length.
+
+    The outline is counted in steps, which on a slope are 4 / pi too many.
+    """
+    padded = np.pad(ink, 1)
+    return 2 * ink.sum() / (np.pi / 4 * sum(np.count_nonzero(np.diff(padded, axis=axis)) for axis in (0, 1)))
+
+
+def with_mnist_pen(ink):
+    """Return the ink with a thin pen grown to MNIST's width, or a thick one shrunk half the way, lest it break."""
+    left, top, right, bottom = bounds(ink)
+    side = max(right - left, bottom - top)
+    change = (PEN * side - 20 * stroke_width(ink)) / (20 - PEN) / 2  # (width + 2 change) / (side + 2 change) = PEN / 20
+    steps = round(change if change > 0 else -change / 2)
+    ink = np.pad(ink, steps)
+    for step in range(steps):  # in turn all 8 neighbours and only 4: nearly a disc
+        near = np.pad(ink if change > 0 else ~ink, 1)
+        grown = near[1:-1, 1:-1] | near[:-2, 1:-1] | near[2:, 1:-1] | near[1:-1, :-2] | near[1:-1, 2:]
+        if step % 2:
+            grown |= near[:-2, :-2] | near[:-2, 2:] | near[2:, :-2] | near[2:, 2:]
+        if grown.all():
+            break
+        ink = grown if change > 0 else ~grown
+    return ink
+
+
+def centre_of_mass(mass):
+    """Return the centre of mass, y and x, of an array (height, width); the middle of a pixel is at +0.5."""
+    return [(np.arange(len(line)) + 0.5) @ line / max(line.sum(), 1) for line in (mass.sum(axis=1), mass.sum(axis=0))]
+
+
+def centred(ink):
+    """Return ink (bool) as (784,) uint8 in the way MNIST was made, as Yadav & Bottou 2019 found: area-averaged into a
+    box of 20 x 20, the brightest pixel 255, the centre of mass in pixel 14.
+    """
+    box = bounds(ink)
+    width, height = box[2] - box[0], box[3] - box[1]
+    size = [max(1, round(20 * side / max(width, height))) for side in (width, height)]
+    digit = np.asarray(Image.fromarray(ink).convert("L").resize(size, Image.Resampling.BOX, box), np.float32)
+    digit = digit * (255 / digit.max())
+    top, left = (
+        int(np.clip(int(15 - centre), 0, SIZE - side)) for centre, side in zip(centre_of_mass(digit), digit.shape)
+    )
+    pixels = np.zeros((SIZE, SIZE), np.uint8)
+    pixels[top : top + digit.shape[0], left : left + digit.shape[1]] = digit.round()
+    return pixels.ravel()
 
 
 # Many pictures.
