@@ -75,10 +75,8 @@ def open_image(path):
             raise InputError("not a regular file")
         with open(path, "rb") as file:  # a folder fails here, and says so
             data = file.read()
-    except OSError as error:
-        raise InputError(error.strerror) from error
-    except ValueError as error:
-        raise InputError("not a path") from error  # a zero byte in it
+    except (OSError, ValueError) as error:  # ValueError: ours, or a zero byte in the path
+        raise InputError(getattr(error, "strerror", None) or str(error)) from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -133,6 +131,8 @@ def on_opaque_ground(picture):
         values = np.asarray(picture, np.float32)
         values = (values - values.min()) * (255 / max(np.ptp(values), 1e-9))
         picture = Image.fromarray(values.astype(np.uint8))
+    if picture.mode == "1":  # greys are often shown by dots, which would be noise: seen from afar they are greys again
+        picture = picture.convert("L").filter(ImageFilter.GaussianBlur(1))
     clear = picture.has_transparency_data
     picture = picture.convert("RGBA" if clear else "RGB").reduce(max(1, max(picture.size) // (4 * VIEW)))
     if not clear:
@@ -167,11 +167,14 @@ def find_ink(picture, seen=None):
     view = picture.resize(view_size(picture), Image.Resampling.BICUBIC)
     darkness = without_paper(dark_on_light(strongest_channel(view)))
     darkness = without_lines(without_lines(darkness).T).T
-    ink = one_digit(threshold(darkness), seen)
+    every = threshold(darkness)
+    ink = one_digit(every, seen)
     left, top, right, bottom = bounds(ink)
     side = max(right - left, bottom - top)
-    if side < 4 or ink.sum() / stroke_width(ink) > LONGEST * side:
+    if side < 4 or stroke_length(ink) > LONGEST * side:
         raise InputError(NO_DIGIT)
+    if seen is None and 2 * ink.sum() < every.sum() and stroke_length(every) > LONGEST / 2 * VIEW:
+        raise InputError(NO_DIGIT)  # noise, too, has its largest spot, but there are many
     return ink
 
 
@@ -314,6 +317,11 @@ def stroke_width(ink):
     """
     padded = np.pad(ink, 1)
     return 2 * ink.sum() / (np.pi / 4 * sum(np.count_nonzero(np.diff(padded, axis=axis)) for axis in (0, 1)))
+
+
+def stroke_length(ink):
+    """Return the length of all strokes together."""
+    return ink.sum() / stroke_width(ink)
 
 
 def with_mnist_pen(ink):
