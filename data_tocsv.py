@@ -51,10 +51,13 @@ STROKE = 11  # cells: what is darker than its surroundings and narrower is ink, 
 NOISE = 4  # ink is darker than the paper by 4 standard deviations of the paper's noise
 FAINT = 0.03  # and by 3 % of its light: the ripples of JPG are below that, the faintest pencil is above
 RULE = 14  # ruled lines are thinner than this, and drop by less from one side to the other (3 degrees)
-SPECK = 0.08  # of the size of a digit's largest part: what is smaller is dust
+SPECK = 0.05  # of the size of a digit's largest part: what is smaller is dust
+NOSKEW = 0.2  # noise darkens as often as it lightens, ink only darkens: noise has a skew of 0.1, digits have 1 to 6
 CLOSE = 0.6  # of the view: a digit that is smaller is looked at again from nearby
-PEN = 2.4  # the width of MNIST's strokes, in pixels of its 20 x 20 box (median)
-LONGEST = 9  # times a digit's size: the length of a stroke that only noise has (an 8's is about 4)
+PEN = 2.6  # the width of MNIST's strokes, in pixels of its 20 x 20 box
+LONGEST = 6  # times a digit's size: the length of a stroke that only noise has (an 8's is about 4)
+# A 28 x 28 image times these gives its mass and its moments in y and x; the middle of a pixel is at + 0.5.
+MOMENTS = np.array([np.ones((SIZE, SIZE)), *(np.indices((SIZE, SIZE)) + 0.5)], np.float32).reshape(3, PIXELS)
 
 
 class InputError(ValueError):
@@ -116,13 +119,16 @@ def looks_like_mnist(picture):
 
     So are all 70,000 of MNIST's. JPG has dirtied their grounds: what is below 16, or for the length 64, is not counted.
     """
-    if picture.size != (SIZE, SIZE) or picture.mode != "L" or picture.getcolors(2):
+    if picture.size != (SIZE, SIZE) or picture.mode != "L":
         return False
     pixels = np.asarray(picture)
-    rows, columns = (np.flatnonzero((pixels > 64).any(axis)) for axis in (1, 0))
-    if not len(rows) or not 14 <= max(np.ptp(rows), np.ptp(columns)) + 1 <= 20:
+    solid = pixels > 64
+    rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
+    if not len(rows) or not 14 <= max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1 <= 20:
         return False
-    return all(13.8 < centre < 15.2 for centre in centre_of_mass(np.where(pixels > 16, pixels, 0)))
+    mass, y, x = MOMENTS @ (pixels * (pixels > 16)).ravel()
+    centred = 13.8 * mass < y < 15.2 * mass and 13.8 * mass < x < 15.2 * mass
+    return centred and ((pixels > 0) & (pixels < 255)).any()
 
 
 def on_opaque_ground(picture):
@@ -134,7 +140,9 @@ def on_opaque_ground(picture):
     if picture.mode == "1":  # greys are often shown by dots, which would be noise: seen from afar they are greys again
         picture = picture.convert("L").filter(ImageFilter.GaussianBlur(1))
     clear = picture.has_transparency_data
-    picture = picture.convert("RGBA" if clear else "RGB").reduce(max(1, max(picture.size) // (4 * VIEW)))
+    mode = "RGBA" if clear else "RGB"
+    picture = picture if picture.mode == mode else picture.convert(mode)  # a copy of a photo would take long
+    picture = picture.reduce(max(1, max(picture.size) // (4 * VIEW)))
     if not clear:
         return picture
     grounds = (Image.new("RGBA", picture.size, colour) for colour in ("white", "black"))
@@ -167,14 +175,12 @@ def find_ink(picture, seen=None):
     view = picture.resize(view_size(picture), Image.Resampling.BICUBIC)
     darkness = without_paper(dark_on_light(strongest_channel(view)))
     darkness = without_lines(without_lines(darkness).T).T
-    every = threshold(darkness)
-    ink = one_digit(every, seen)
+    ink = threshold(darkness)
+    ink = one_digit(ink) if seen is None else parts_touching(ink, seen)
     left, top, right, bottom = bounds(ink)
     side = max(right - left, bottom - top)
-    if side < 4 or stroke_length(ink) > LONGEST * side:
+    if side < 4 or ink.sum() / stroke_width(ink) > LONGEST * side:
         raise InputError(NO_DIGIT)
-    if seen is None and 2 * ink.sum() < every.sum() and stroke_length(every) > LONGEST / 2 * VIEW:
-        raise InputError(NO_DIGIT)  # noise, too, has its largest spot, but there are many
     return ink
 
 
@@ -194,9 +200,16 @@ def strongest_channel(view):
 
 
 def dark_on_light(channel):
-    """Return a channel in which ink is dark. Ink is the minority: the skew tells on which side of the rest it is."""
+    """Return a channel in which ink is dark. Ink is the minority: the skew tells on which side of the rest it is.
+
+    Noise has no skew. Nor has a picture that is half ink; but two greys have the least kurtosis there is, skew^2 + 1.
+    """
     detail = np.asarray(channel) - blurred(channel, VIEW / 4)
-    return ImageOps.invert(channel) if (detail**3).sum() > 0 else channel
+    detail /= detail.std() + 1e-6
+    skew, kurtosis = (detail**3).mean(), (detail**4).mean()
+    if abs(skew) < NOSKEW and skew**2 + 1 < 0.75 * kurtosis:
+        raise InputError(NO_DIGIT)
+    return ImageOps.invert(channel) if skew > 0 else channel
 
 
 def without_paper(channel):
@@ -221,7 +234,7 @@ def without_lines(darkness):
     Such a line, and no stroke, is dark in each sixteenth of the width. Of all slopes the one that shows most is right.
     """
     height, width = darkness.shape
-    if width < 32:
+    if min(height, width) < 32:
         return darkness
     edges = np.linspace(0, width, 17).astype(int)
     sixteenths = np.add.reduceat(darkness, edges[:-1], axis=1) / np.diff(edges)  # (height, 16)
@@ -232,16 +245,11 @@ def without_lines(darkness):
         profiles[drop] = sixteenths[places, np.arange(16)].min(axis=1).clip(0)
     drop = max(profiles, key=lambda drop: (profiles[drop] ** 2).sum())
     line = profiles[drop]
-    broad = sliding(np.max, sliding(np.min, line, RULE // 2, RULE - 1 - RULE // 2), RULE - 1 - RULE // 2, RULE // 2)
-    line = sliding(np.max, line - broad, 1, 1)  # with its blurred edges
+    windows = np.lib.stride_tricks.sliding_window_view
+    broad = windows(np.pad(windows(line, RULE).min(axis=1), RULE - 1), RULE).max(axis=1)  # what is thicker is no line
+    line = windows(np.pad(line - broad, 1), 3).max(axis=1)  # with its blurred edges
     slope = np.round(drop * (np.arange(width) / width - 0.5)).astype(int)
     return darkness - 1.3 * line[(rows - slope).clip(0, height - 1)]
-
-
-def sliding(function, line, before, after):
-    """Return the function (np.min, np.max) of each value, `before` ones before it and `after` ones after it."""
-    padded = np.pad(line, (before, after))
-    return function(np.lib.stride_tricks.sliding_window_view(padded, before + 1 + after), axis=1)
 
 
 def threshold(darkness):
@@ -259,33 +267,38 @@ def threshold(darkness):
     return darkness > max(otsu, NOISE * noise, FAINT)
 
 
-def one_digit(ink, seen=None):
+def one_digit(ink):
     """Return the ink that is the digit's: the part that is largest and nearest the middle, and what belongs to it.
 
-    Specks do not, nor what comes in over the border, as neighbours' strokes do, nor what is far away.
+    Specks do not, nor what is far away, nor what comes in over the border, as neighbours' strokes do.
     """
-    if not ink.any():
-        raise InputError(NO_DIGIT)
-    part = parts(ink)
-    size = np.bincount(part.ravel())
-    size[0] = 0
-    if seen is not None:
-        size[~np.isin(np.arange(len(size)), part[seen])] = 0
-        return ink & (size >= max(1, SPECK * size.max()))[part]
+    part, size = parts(ink)
+    rim = np.bincount(np.concatenate([part[0], part[-1], part[1:-1, 0], part[1:-1, -1]]), minlength=len(size))
     inward = [np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) / n for n in ink.shape]
-    main = np.bincount(part.ravel(), (np.outer(*inward) * ink).ravel()).argmax()
-    keep = size >= SPECK * size[main]
-    keep[np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]])] = False
+    weight = np.bincount(part.ravel(), (np.outer(*inward) * ink).ravel())
+    weight[rim > rim.sum() / 5] *= 0.01  # what lies along the border is a frame or the table, if there is more
+    main = weight.argmax()
+    if not main:
+        raise InputError(NO_DIGIT)
     left, top, right, bottom = bounds(part == main)
     reach = max(right - left, bottom - top)
     near = part[max(0, top - reach) : bottom + reach, max(0, left - reach) : right + reach]
-    keep &= np.isin(np.arange(len(size)), near)
-    keep[main] = True
-    return ink & keep[part]
+    keep = np.isin(np.arange(len(size)), near) & (size >= SPECK * size[main]) & (rim == 0)
+    keep[0], keep[main] = False, True
+    if size[keep].sum() < 0.5 * size[keep | (rim == 0)].sum():
+        raise InputError(NO_DIGIT)  # most of the ink lies about in other parts: noise
+    return keep[part]
+
+
+def parts_touching(ink, seen):
+    """Return the connected parts of the ink where an earlier look has seen the digit, but for specks."""
+    part, size = parts(ink)
+    size[~np.isin(np.arange(len(size)), part[seen])] = 0
+    return (size >= max(1, SPECK * size.max()))[part]
 
 
 def parts(ink):
-    """Return the connected parts of the ink, numbered from 1; 0 is paper.
+    """Return the connected parts of the ink, numbered from 1 (0 is paper), and the size of each (0 for the paper).
 
     Each pixel takes the highest number around it, and then the one that the pixel of that number has, until all agree.
     """
@@ -299,7 +312,10 @@ def parts(ink):
         label = grown
         grown = np.append(0, label[around].max(axis=0))
         grown = grown[grown]
-    return np.unique(label, return_inverse=True)[1][number].reshape(padded.shape)[1:-1, 1:-1]
+    part = np.unique(label, return_inverse=True)[1][number].reshape(padded.shape)[1:-1, 1:-1]
+    size = np.bincount(part.ravel())
+    size[0] = 0
+    return part, size
 
 
 def bounds(ink):
@@ -317,11 +333,6 @@ def stroke_width(ink):
     """
     padded = np.pad(ink, 1)
     return 2 * ink.sum() / (np.pi / 4 * sum(np.count_nonzero(np.diff(padded, axis=axis)) for axis in (0, 1)))
-
-
-def stroke_length(ink):
-    """Return the length of all strokes together."""
-    return ink.sum() / stroke_width(ink)
 
 
 def with_mnist_pen(ink):

@@ -10,8 +10,6 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from data_tocsv import InputError, read_image
 from train_network import classify, load_network
 
-DIGITS = [(digit, index) for digit in range(10) for index in (1, 5, 7)]
-
 
 def large(digit, index):
     """Return a drawn digit as black ink on white paper, 224 x 224, mode L."""
@@ -20,38 +18,45 @@ def large(digit, index):
 
 
 @pytest.fixture(scope="module")
-def read(network, tmp_path_factory):
-    """Save a picture (PIL.Image, or bytes) and return the digit that is read in it."""
+def look(network, tmp_path_factory):
+    """Save a picture (PIL.Image, or bytes) and return what the network makes of it: (10,) probabilities."""
     params, folder = load_network(network), tmp_path_factory.mktemp("pictures")
 
-    def read(picture, suffix=".png", **options):
+    def look(picture, suffix=".png", **options):
         path = folder / f"x{suffix}"
         if isinstance(picture, bytes):
             path.write_bytes(picture)
         else:
             picture.save(path, **options)
-        return int(classify(params, read_image(path)[np.newaxis]).argmax())
+        return classify(params, read_image(path)[np.newaxis])[:, 0]
 
-    return read
+    return look
 
 
 @pytest.fixture(scope="module")
-def plain(read):
-    """The digits read in the large pictures as they are: what every other form of them must give, too."""
-    found = {which: read(large(*which)) for which in DIGITS}
-    assert sum(digit == which[0] for which, digit in found.items()) >= 28  # of 30
-    return found
+def read(look):
+    """Save a picture and return the digit that is read in it."""
+    return lambda *args, **options: int(look(*args, **options).argmax())
+
+
+@pytest.fixture(scope="module")
+def plain(look):
+    """The pictures that are read right and without a doubt in their large form, by (digit, index)."""
+    pictures = [(digit, index) for digit in range(10) for index in range(4)]
+    sure = [which for which in pictures if look(large(*which))[which[0]] > 0.95]
+    assert len(sure) > 0.8 * len(pictures)
+    return sure
 
 
 def check(plain, read, change, **options):
-    """Every picture must be read as it was before the change."""
-    wrong = [which for which in DIGITS if read(change(large(*which)), **options) != plain[which]]
+    """Every picture must be read after the change as it was before."""
+    wrong = [which for which in plain if read(change(large(*which)), **options) != which[0]]
     assert not wrong
 
 
 def test_a_drawing_is_read_as_the_same_digit_as_mnist_s_form_of_it(plain, read):
-    for which in DIGITS:
-        assert read(Image.open(drawn(*which))) == plain[which]
+    wrong = [which for which in plain if read(Image.open(drawn(*which))) != which[0]]
+    assert not wrong
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -147,8 +152,8 @@ def test_28_x_28_off_centre_in_either_polarity(plain, read, shift):
         small.paste(picture.resize((20, 20), Image.Resampling.BOX), (4 + shift[0], 4 + shift[1]))
         return small
 
-    wrong = [which for which in DIGITS if read(change(large(*which))) != plain[which]]
-    wrong += [which for which in DIGITS if read(ImageOps.invert(change(large(*which)))) != plain[which]]
+    wrong = [which for which in plain if read(change(large(*which))) != which[0]]
+    wrong += [which for which in plain if read(ImageOps.invert(change(large(*which)))) != which[0]]
     assert len(wrong) <= 2  # at 20 x 20 some detail is lost
 
 
