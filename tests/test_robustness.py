@@ -280,7 +280,7 @@ def test_a_signal_at_any_moment_leaves_whole_files_and_no_process(many, network,
     args, output = jobs(many, network)[script]
     number, rng = getattr(signal, name), random.Random(script + name)
     before = set(os.listdir(many))
-    for turn in range(100 if FULL else 5):
+    for turn in range(100 if FULL else 3):
         marker = f"DIGITS_TEST={uuid.uuid4()}"
         env = {**os.environ, "DIGITS_TEST": marker.split("=")[1], "OPENBLAS_NUM_THREADS": "1"}
         old = b"old" if turn % 2 else None
@@ -290,7 +290,7 @@ def test_a_signal_at_any_moment_leaves_whole_files_and_no_process(many, network,
         command = [sys.executable, REPO / script, *args]
         options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
         process = subprocess.Popen(command, cwd=many, env=env, start_new_session=True, **options)
-        time.sleep(rng.uniform(0.1, 1.2))
+        time.sleep(rng.uniform(0.1, 1.0))
         os.killpg(process.pid, number)  # as a terminal does
         _, err = process.communicate(timeout=30)
         assert "Traceback" not in err and "Exception ignored" not in err, err
@@ -329,7 +329,7 @@ def test_nohup_is_obeyed(tmp_path):
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, **ignore)
     process.stdout.readline()
     process.send_signal(signal.SIGHUP)
-    assert process.communicate(timeout=60)[0].count("\n") == 299 and process.returncode == 0
+    assert process.communicate(timeout=60)[0].count("\n") == 99 and process.returncode == 0
 
 
 # No room.
@@ -370,7 +370,7 @@ def test_a_read_only_file_system_is_told(tmp_path, network, small_disk):
 
 
 @posix
-@pytest.mark.parametrize("limit", [8, 12, 16])
+@pytest.mark.parametrize("limit", [8, 14])
 def test_a_quota_of_open_files_is_told_or_enough(tmp_path, network, limit):
     import resource
 
@@ -389,7 +389,7 @@ def test_a_quota_of_open_files_is_told_or_enough(tmp_path, network, limit):
 def test_two_runs_that_write_the_same_file_do_not_mix(tmp_path):
     write_rows(tmp_path / "rows.csv")
     command = [sys.executable, REPO / "train_network.py", "--train", "rows.csv", "--test", "rows.csv", "-q"]
-    runs = [subprocess.Popen([*command, "--epochs", "60", "--seed", str(seed)], cwd=tmp_path) for seed in (1, 2, 3)]
+    runs = [subprocess.Popen([*command, "--epochs", "20", "--seed", str(seed)], cwd=tmp_path) for seed in (1, 2, 3)]
     while any(process.poll() is None for process in runs):
         if (tmp_path / "network.npz").exists():
             load_network(tmp_path / "network.npz")
