@@ -105,6 +105,24 @@ def test_answers_are_also_written_as_csv(predict, folder, tmp_path):
         assert float(row["confidence"]) == max(p)
 
 
+def test_the_sheet_shows_the_wrong_ones_first(predict, tmp_path):
+    for label, digit in ((1, 1), (2, 2), (3, 4)):
+        path = tmp_path / "labelled" / str(label) / "x.jpg"
+        path.parent.mkdir(parents=True)
+        shutil.copy(drawn(digit), path)
+    predict("labelled", "--sheet", "sheet.png", check=0)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        pixels = np.asarray(sheet.convert("RGB")).astype(int)
+    red = (pixels[..., 0] - pixels[..., 1] > 100).any(axis=0)
+    assert red[: module.CELL[0] + 8].any() and not red[module.CELL[0] + 8 :].any()
+
+
+def test_a_sheet_of_many_pictures_is_no_larger_than_a_page(predict, tmp_path):
+    predict(SAMPLE / "testing", "--sheet", "sheet.png", check=0)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width < 1500 and sheet.height < 2500
+
+
 def test_another_network_can_be_named(predict, tmp_path):
     os.rename(tmp_path / "network.npz", tmp_path / "other.npz")
     assert predict("--network", "other.npz", drawn(2), check=0).stdout == "2\n"
