@@ -40,9 +40,10 @@ DATASETS = ("datasets/mnist", "datasets/sample")  # the first one that is there 
 TRAIN_CSV = "datasets/train_images.csv"
 TEST_CSV = "datasets/test_images.csv"
 NO_DIGIT = "no digit found"
+MAX_FILE = 200_000_000  # bytes: more than any picture has, less than a film
 MAX_LINE = 10_000  # characters: more than any row or header has
-CELLS = np.array([f"{value}," for value in range(256)], "S4")  # the text of every value, filled up with zero bytes
-LAST_CELLS = np.array([f"{value}\n" for value in range(256)], "S4")
+TEXTS = np.array([f"{value}," for value in range(256)], "S4")  # the text of every value, filled up with zero bytes
+LAST_TEXTS = np.array([f"{value}\n" for value in range(256)], "S4")
 
 # Lengths below are in pixels of a view: the picture, made VIEW pixels long.
 VIEW = 256  # NIST's scans were about 100 a digit; a pen's stroke is 8 to 30 wide here
@@ -74,8 +75,11 @@ def open_image(path):
     That holds for the whole block, as a picture is only decoded when it is used.
     """
     try:
-        if stat.S_IFMT(os.stat(path).st_mode) not in (stat.S_IFREG, stat.S_IFDIR):  # to open a pipe is to wait for it
+        status = os.stat(path)
+        if stat.S_IFMT(status.st_mode) not in (stat.S_IFREG, stat.S_IFDIR):  # to open a pipe is to wait for it
             raise InputError("not a regular file")
+        if status.st_size > MAX_FILE:
+            raise InputError(f"{status.st_size / 1e6:,.0f} MB: too large for a picture of a digit")
         with open(path, "rb") as file:  # a folder fails here, and says so
             data = file.read()
     except (OSError, ValueError) as error:  # ValueError: ours, or a zero byte in the path
@@ -98,10 +102,10 @@ def read_image(path):
     Raises InputError, whose text is the reason alone, if it can't be read or if there is no digit in it.
     """
     with open_image(path) as picture:
-        picture.draft(None, (2 * VIEW, 2 * VIEW))  # a large JPG is scaled while it is decoded
-        ImageOps.exif_transpose(picture, in_place=True)
         if looks_like_mnist(picture):
             return np.asarray(picture).flatten()
+        picture.draft(None, (2 * VIEW, 2 * VIEW))  # a large JPG is scaled while it is decoded
+        ImageOps.exif_transpose(picture, in_place=True)
         return as_mnist(on_opaque_ground(picture))
 
 
@@ -109,9 +113,7 @@ def thumbnail(path, size):
     """Return the picture at `path` as a person sees it: an RGB PIL.Image, at most `size` pixels wide and high."""
     with open_image(path) as image:
         image.draft("RGB", (2 * size, 2 * size))  # a JPG is made small while it is decoded
-        image = ImageOps.exif_transpose(image).convert("RGBA")
-        ground = Image.new("RGBA", image.size, "white")
-        return ImageOps.contain(Image.alpha_composite(ground, image).convert("RGB"), (size, size))
+        return ImageOps.contain(on_opaque_ground(ImageOps.exif_transpose(image)), (size, size))
 
 
 def looks_like_mnist(picture):
@@ -119,7 +121,7 @@ def looks_like_mnist(picture):
 
     So are all 70,000 of MNIST's. JPG has dirtied their grounds: what is below 16, or for the length 64, is not counted.
     """
-    if picture.size != (SIZE, SIZE) or picture.mode != "L":
+    if picture.size != (SIZE, SIZE) or picture.mode != "L" or "exif" in picture.info:  # a camera might have turned it
         return False
     pixels = np.asarray(picture)
     solid = pixels > 64
@@ -127,8 +129,8 @@ def looks_like_mnist(picture):
     if not len(rows) or not 14 <= max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1 <= 20:
         return False
     mass, y, x = MOMENTS @ (pixels * (pixels > 16)).ravel()
-    centred = 13.8 * mass < y < 15.2 * mass and 13.8 * mass < x < 15.2 * mass
-    return centred and ((pixels > 0) & (pixels < 255)).any()
+    in_place = 13.8 * mass < y < 15.2 * mass and 13.8 * mass < x < 15.2 * mass
+    return in_place and ((pixels > 0) & (pixels < 255)).any()
 
 
 def on_opaque_ground(picture):
@@ -406,7 +408,7 @@ def walk(folder, seen=None):
         yield folder
         return
     for entry in entries:
-        if entry.is_dir():
+        if os.path.isdir(entry.path):  # entry.is_dir() fails on a link to itself
             yield from walk(entry.path, seen)
         else:
             yield entry.path
@@ -435,10 +437,10 @@ def read_images(paths, failures):
     The others are named on stderr and counted in `failures` (a Counter of reasons).
     """
     for results in read_on_all_cores(paths):
-        for path, reason in results:
-            if isinstance(reason, str):
-                failures[reason] += 1
-                complain(f"error: {path}: {reason}")
+        for path, result in results:
+            if isinstance(result, str):
+                failures[result] += 1
+                complain(f"error: {path}: {result}")
         good = [(path, pixels) for path, pixels in results if not isinstance(pixels, str)]
         if good:
             yield [path for path, _ in good], np.array([pixels for _, pixels in good])
@@ -488,7 +490,7 @@ def start_worker():
 
     folder = os.path.dirname(os.path.abspath(__file__))
     return subprocess.Popen(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {folder!r}); import data_tocsv; data_tocsv.work()"],
+        [sys.executable, "-c", f"import sys; sys.path[0] = {folder!r}; import data_tocsv; data_tocsv.work()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # it multiplies no matrices: no threads' memory for that
@@ -498,6 +500,7 @@ def start_worker():
 
 def work():
     """Answer each list of paths on standard input with try_images's results on standard output, to the end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Windows there are no sessions
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             pickle.dump(try_images(pickle.load(sys.stdin.buffer)), sys.stdout.buffer)
@@ -513,8 +516,8 @@ def to_csv(rows):
     Every value is looked up in a table of texts of 4 bytes, and the bytes that fill the short ones up are taken out
     in the end: this formats 10,000 rows while np.savetxt does 1,000.
     """
-    cells = CELLS[rows]  # (n, 785) S4
-    cells[:, -1] = LAST_CELLS[rows[:, -1]]
+    cells = TEXTS[rows]  # (n, 785) S4
+    cells[:, -1] = LAST_TEXTS[rows[:, -1]]
     return cells.tobytes().translate(None, b"\0")
 
 
@@ -588,6 +591,7 @@ def command(main):
     @functools.wraps(main)
     def run(argv=None):
         set_signals(stop)
+        sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # a file's name may be any bytes
         try:
@@ -682,11 +686,11 @@ def check_output(path):
     """Raise InputError where no file can be written at `path`, before work is done for nothing."""
     path = Path(path).resolve()
     if path.exists() and not path.is_file():
-        raise InputError(f"{path}: not a file that can be replaced: give another -o")
+        raise InputError(f"{path}: not a file that can be replaced: give another name")
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder: make it first")
     if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path.parent}: cannot be written to: give another -o")
+        raise InputError(f"{path.parent}: cannot be written to: name another folder")
 
 
 # The command.
@@ -694,7 +698,7 @@ def check_output(path):
 
 def find_part(folder, word):
     """Return the path of the only sub-folder of `folder` whose name has "train" (or "test") in it, in any case."""
-    found = [e.path for e in list_folder(folder) if e.is_dir() and word in e.name.lower()]
+    found = [e.path for e in list_folder(folder) if os.path.isdir(e.path) and word in e.name.lower()]
     if word == "test":
         found = [path for path in found if "train" not in os.path.basename(path).lower()]  # latest_training
     if len(found) != 1:
@@ -714,19 +718,13 @@ def list_pictures(part):
     return paths
 
 
-def write_csv(path, pictures, failures):
-    """Write the pictures that can be read to a CSV file, and return how many they are.
-
-    Raises InputError, and leaves the file that was there, if there are none.
-    """
+def write_csv(file, pictures, failures):
+    """Write the pictures that can be read to a CSV file (open for binary writing), and return how many they are."""
     count = 0
-    with replacing(path) as file:
-        for paths, pixels in read_images(pictures, failures):
-            labels = np.array([label_of(path) for path in paths], np.uint8)
-            file.write(to_csv(np.column_stack([labels, pixels])))
-            count += len(paths)
-        if not count:
-            raise InputError(f"{path}: not written: none of the {len(pictures)} pictures can be read")
+    for paths, pixels in read_images(pictures, failures):
+        labels = np.array([label_of(path) for path in paths], np.uint8)
+        file.write(to_csv(np.column_stack([labels, pixels])))
+        count += len(paths)
     return count
 
 
@@ -748,13 +746,17 @@ def main(argv=None):
     if not os.path.isdir(folder):
         what = "not a folder" if os.path.exists(folder) else "no such folder"
         raise InputError(f"{folder}: {what}: name one that holds training and testing")
-    parts = [list_pictures(find_part(folder, word)) for word in ("train", "test")]
+    pictures = [list_pictures(find_part(folder, word)) for word in ("train", "test")]
     targets = [os.path.join(args.output, os.path.basename(path)) for path in (TRAIN_CSV, TEST_CSV)]
-    for target in targets:
-        check_output(target)
-    failures = Counter()
-    for target, pictures in zip(targets, parts):
-        count = write_csv(target, progress(pictures, args.quiet, desc=target, unit=" pictures"), failures)
+    failures, counts = Counter(), []
+    with contextlib.ExitStack() as stack:  # both files are replaced, or none
+        files = [stack.enter_context(replacing(target)) for target in targets]
+        for file, target, paths in zip(files, targets, pictures):
+            bar = progress(paths, args.quiet, desc=target, unit=" pictures")
+            counts.append(write_csv(file, bar, failures))
+            if not counts[-1]:
+                raise InputError(f"{target}: not written: none of the {len(paths):,} pictures can be read")
+    for target, count in zip(targets, counts):
         say(f"{target}: {count:,} rows", args.quiet)
     say("next: python train_network.py", args.quiet)
     return 1 if failures else 0

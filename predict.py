@@ -38,7 +38,7 @@ from data_tocsv import (
 from train_network import NETWORK, classify, load_network
 
 ON_SHEET = 300  # answers: a page that an eye can take in
-CELL = (132, 80)  # pixels on the sheet for each
+TILE = (132, 80)  # pixels on the sheet for each
 TEXT = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}  # a file's name may be any bytes
 
 
@@ -62,7 +62,7 @@ def expand(paths):
     """Yield the path of every picture meant: a folder's files, the lines of standard input for "-", else itself."""
     for path in paths:
         if path == "-":
-            yield from (os.fsdecode(line).rstrip("\r\n") for line in sys.stdin.buffer if line.strip())
+            yield from expand(os.fsdecode(line).rstrip("\r\n") for line in sys.stdin.buffer if line.strip())
         elif os.path.isdir(path):
             yield from walk(path)
         else:
@@ -75,16 +75,18 @@ def draw_sheet(answers, total):
     answers: list of (path, pixels (784,) uint8, digit, confidence, label or None); the wrong ones are marked in red.
     """
     rows = -(-len(answers) // 10)
-    sheet = Image.new("RGB", (10 * CELL[0] + 8, rows * CELL[1] + 26), "lightgrey")
+    sheet = Image.new("RGB", (10 * TILE[0] + 8, rows * TILE[1] + 26), "lightgrey")
     draw = ImageDraw.Draw(sheet)
     wrong = sum(label not in (None, digit) for *_, digit, _, label in answers)
-    draw.text((8, 6), f"{len(answers):,} of {total:,} pictures, {wrong:,} wrong ones first", "black")
+    draw.text(
+        (8, 6), f"{len(answers):,} of {total:,} pictures" + f", {wrong:,} wrong ones first" * bool(wrong), "black"
+    )
     for index, (path, pixels, digit, confidence, label) in enumerate(answers):
-        x, y = 8 + index % 10 * CELL[0], 26 + index // 10 * CELL[1]
+        x, y = 8 + index % 10 * TILE[0], 26 + index // 10 * TILE[1]
         colour, text = "black", f"{digit}  {confidence:.1%}"
         if label not in (None, digit):
             colour, text = "red", f"{text}  not {label}"
-            draw.rectangle((x - 3, y - 3, x + CELL[0] - 8, y + CELL[1] - 6), outline="red", width=2)
+            draw.rectangle((x - 3, y - 3, x + TILE[0] - 8, y + TILE[1] - 6), outline="red", width=2)
         with contextlib.suppress(InputError):  # the file may be gone by now
             given = thumbnail(path, 56)
             sheet.paste(given, (x + (56 - given.width) // 2, y + (56 - given.height) // 2))
@@ -97,8 +99,7 @@ def draw_sheet(answers, total):
 def summary(confusion, failed):
     """Return the lines that sum labelled pictures up. confusion: (10, 10), a row a label, a column an answer."""
     total, right = confusion.sum(), confusion.trace()
-    lines = [f"{right:,} of {total:,} right: {right / total:.2%}"]
-    lines += [f"{failed:,} could not be read"] if failed else []
+    lines = [f"{right:,} of {total:,} right: {right / total:.2%}" + (f", {failed:,} not read" if failed else "")]
     mistakes = Counter({pair: count for pair, count in np.ndenumerate(confusion) if count and pair[0] != pair[1]})
     if mistakes:
         mixups = (f"{label} read as {digit} ({count})" for (label, digit), count in mistakes.most_common(5))
@@ -118,7 +119,9 @@ def main(argv=None):
         "          find photos -name '*.jpg' | python predict.py -o answers.csv -",
     )
     parser.add_argument("paths", nargs="+", metavar="PATH", help="a picture, a folder, or - for paths from stdin")
-    parser.add_argument("--network", default=NETWORK, metavar="NPZ", help="default: %(default)s")
+    parser.add_argument(
+        "--network", default=NETWORK, metavar="NPZ", help="the network to read with (default: %(default)s)"
+    )
     parser.add_argument("-o", "--output", metavar="CSV", help="also write path,digit,confidence,p0,...,p9 to this file")
     parser.add_argument(
         "--sheet", metavar="PNG", help=f"also draw a sheet of up to {ON_SHEET} answers, wrong ones first"
@@ -128,6 +131,8 @@ def main(argv=None):
     params = load_network(args.network)
     for path in filter(None, (args.output, args.sheet)):
         check_output(path)
+        if os.path.realpath(path) in map(os.path.realpath, [*args.paths, args.network]):
+            raise InputError(f"{path}: this is to be read: give another name")
     alone = len(args.paths) == 1 and args.paths[0] != "-" and not os.path.isdir(args.paths[0])
     pictures = progress(expand(args.paths), args.quiet or sys.stdout.isatty(), unit=" pictures")
     failures, answered, labelled, confusion = Counter(), 0, True, np.zeros((10, 10), int)
@@ -137,10 +142,10 @@ def main(argv=None):
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["path", "digit", "confidence", *(f"p{digit}" for digit in range(10))])
         for paths, pixels in read_images(pictures, failures):
-            P = classify(params, pixels)  # (10, n)
+            P, lines = classify(params, pixels), []  # (10, n)
             for path, row, p in zip(paths, pixels, P.T):
                 digit = p.argmax()
-                print(digit if alone else f"{one_line(path)}\t{digit}\t{p[digit]:.4f}")
+                lines.append(f"{digit}\n" if alone else f"{one_line(path)}\t{digit}\t{p[digit]:.4f}\n")
                 if file:
                     writer.writerow([path, digit, f"{p[digit]:.6f}", *(f"{x:.6f}" for x in p)])
                 label = label_of(path)
@@ -150,7 +155,7 @@ def main(argv=None):
                 group = others if label in (None, digit) else wrong
                 if args.sheet and len(group) < ON_SHEET:
                     group.append((path, row, digit, p[digit], label))
-            sys.stdout.flush()
+            print("".join(lines), end="", flush=True)  # at once, so that several of us can write to one pipe
             answered += len(paths)
         if not answered and not failures:
             raise InputError(f"{' '.join(args.paths)}: no pictures there")

@@ -18,8 +18,9 @@ import signal
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until main begins, Ctrl-C ends us without a traceback
 
+import argparse
+import contextlib
 import functools
-import os
 import sys
 import time
 import zipfile
@@ -207,7 +208,7 @@ def train(
     Stochastic gradient descent: a step goes a little against the gradient of the loss of a batch of images, as summed
     over them, so that the learning rate is for each image (Goyal et al. 2017). With Nesterov's momentum (Sutskever et
     al. 2013) it also goes on as before: the velocity is the sum of the earlier gradients, of which every step keeps a
-    part. Weight decay draws the weights to 0 (Loshchilov & Hutter 2019), here once an epoch.
+    part. Weight decay draws weights and biases to 0 (Loshchilov & Hutter 2019), here once an epoch.
 
     Two things change in a straight line over the run, however long it is: the rate falls to 0 (after it has risen
     during the first epoch, while the network is still raw), and the distortion goes from 1.3 to 0.7 of its strength.
@@ -249,7 +250,9 @@ def train(
                 p -= grads[name]
         if not (np.isfinite(total) and all(np.isfinite(p).all() for p in params.values())):
             raise InputError(f"epoch {epoch + 1}: the loss is no longer a number: give a lower --learning-rate")
-        yield total / len(labels), params | {"b1": params["b1"] - mean * params["w1"].sum(axis=1, keepdims=True)}
+        network = {name: p.copy() for name, p in params.items()}
+        network["b1"] -= mean * network["w1"].sum(axis=1, keepdims=True)
+        yield total / len(labels), network
 
 
 def accuracy(params, pixels, labels):
@@ -263,13 +266,14 @@ def accuracy(params, pixels, labels):
 def number(kind, low, high=float("inf")):
     """Return an argparse type: a number of `kind` from `low` to below `high`."""
 
-    def parse(text):
-        value = kind(text)
-        if not low <= value < high:
-            raise ValueError
-        return value
+    name = f"a {'whole ' if kind is int else ''}number from {low}" + (f" to below {high}" if high < 1e9 else "")
 
-    parse.__name__ = f"{'whole ' if kind is int else ''}number from {low}" + (f" to below {high}" if high < 1e9 else "")
+    def parse(text):
+        with contextlib.suppress(ValueError):
+            if low <= kind(text) < high:
+                return kind(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is not {name}")
+
     return parse
 
 
@@ -317,11 +321,13 @@ def main(argv=None):
                 if not options.quiet:
                     print(line, flush=True)
     except KeyboardInterrupt:
-        if not epochs and not os.path.exists(options.output):
-            save_network(params, options.output)
-        say(f"stopped: {options.output} holds {epochs} epochs", options.quiet)
+        what = (
+            f"{options.output} holds {epochs} epochs" if epochs else f"{options.output} not written: no epoch is done"
+        )
+        say(f"stopped: {what}", options.quiet)
         raise
-    say("next: python predict.py datasets/sample/testing", options.quiet)
+    named = "" if options.output == NETWORK else f"--network {options.output} "
+    say(f"next: python predict.py {named}datasets/sample/testing", options.quiet)
     return 0
 
 

@@ -38,7 +38,7 @@ def oval(width):
 def originals(part):
     """Return the images (n, 28, 28) and the labels (n,) of a part, each image unlike the others."""
     count = PARTS[part][1]
-    return np.array([oval(width) for width in np.linspace(3, 10, count)]), np.arange(count, dtype=np.uint8) * 7 % 10
+    return np.array([oval(width) for width in np.linspace(3, 8, count)]), np.arange(count, dtype=np.uint8) * 7 % 10
 
 
 def idx(array):

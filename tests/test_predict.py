@@ -114,7 +114,7 @@ def test_the_sheet_shows_the_wrong_ones_first(predict, tmp_path):
     with Image.open(tmp_path / "sheet.png") as sheet:
         pixels = np.asarray(sheet.convert("RGB")).astype(int)
     red = (pixels[..., 0] - pixels[..., 1] > 100).any(axis=0)
-    assert red[: module.CELL[0] + 8].any() and not red[module.CELL[0] + 8 :].any()
+    assert red[: module.TILE[0] + 8].any() and not red[module.TILE[0] + 8 :].any()
 
 
 def test_a_sheet_of_many_pictures_is_no_larger_than_a_page(predict, tmp_path):
