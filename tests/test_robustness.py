@@ -323,7 +323,7 @@ def test_nohup_is_obeyed(tmp_path):
         "--test",
         "rows.csv",
         "--epochs",
-        "300",
+        "100",
     ]
     ignore = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)}
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, **ignore)
