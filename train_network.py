@@ -123,7 +123,7 @@ def load_network(path):
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file: run train_network.py first") from error
     except Exception as error:  # on a broken file zipfile raises nearly anything
-        reason = getattr(error, "strerror", None) or error
+        reason = (getattr(error, "strerror", None) or str(error)).partition("\n")[0]
         raise InputError(f"{path}: not a network that can be used: {reason}: run train_network.py again") from error
 
 
