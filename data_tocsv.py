@@ -21,7 +21,6 @@ import itertools
 import os
 import pickle
 import re
-import secrets
 import stat
 import sys
 import time
@@ -80,7 +79,7 @@ def open_image(path):
             raise InputError("not a regular file")
         if status.st_size > MAX_FILE:
             raise InputError(f"{status.st_size / 1e6:,.0f} MB: too large for a picture of a digit")
-        with open(path, "rb") as file:  # a folder fails here, and says so
+        with open(path, "rb", buffering=0) as file:  # a folder fails here, and says so
             data = file.read()
     except (OSError, ValueError) as error:  # ValueError: ours, or a zero byte in the path
         raise InputError(getattr(error, "strerror", None) or str(error)) from error
@@ -102,8 +101,10 @@ def read_image(path):
     Raises InputError, whose text is the reason alone, if it can't be read or if there is no digit in it.
     """
     with open_image(path) as picture:
-        if looks_like_mnist(picture):
-            return np.asarray(picture).flatten()
+        if picture.size == (SIZE, SIZE) and picture.mode == "L" and "exif" not in picture.info:  # no camera's, turned
+            pixels = np.asarray(picture).flatten()
+            if looks_like_mnist(pixels):
+                return pixels
         picture.draft(None, (2 * VIEW, 2 * VIEW))  # a large JPG is scaled while it is decoded
         ImageOps.exif_transpose(picture, in_place=True)
         return as_mnist(on_opaque_ground(picture))
@@ -116,19 +117,16 @@ def thumbnail(path, size):
         return ImageOps.contain(on_opaque_ground(ImageOps.exif_transpose(image)), (size, size))
 
 
-def looks_like_mnist(picture):
-    """Is it a 28 x 28 picture in place already: light ink on dark, 14 to 20 pixels long, centred by mass, in greys?
+def looks_like_mnist(pixels):
+    """Are they, (784,) uint8, in place already: light ink on dark, 14 to 20 pixels long, centred by mass, in greys?
 
     So are all 70,000 of MNIST's. JPG has dirtied their grounds: what is below 16, or for the length 64, is not counted.
     """
-    if picture.size != (SIZE, SIZE) or picture.mode != "L" or "exif" in picture.info:  # a camera might have turned it
-        return False
-    pixels = np.asarray(picture)
-    solid = pixels > 64
-    rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
+    solid = pixels.reshape(SIZE, SIZE) > 64
+    rows, columns = solid.any(axis=1).nonzero()[0], solid.any(axis=0).nonzero()[0]
     if not len(rows) or not 14 <= max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1 <= 20:
         return False
-    mass, y, x = MOMENTS @ (pixels * (pixels > 16)).ravel()
+    mass, y, x = (MOMENTS @ (pixels * (pixels > 16))).tolist()
     in_place = 13.8 * mass < y < 15.2 * mass and 13.8 * mass < x < 15.2 * mass
     return in_place and ((pixels > 0) & (pixels < 255)).any()
 
@@ -408,7 +406,8 @@ def walk(folder, seen=None):
         yield folder
         return
     for entry in entries:
-        if os.path.isdir(entry.path):  # entry.is_dir() fails on a link to itself
+        # Most files are told from folders without a look at them; entry.is_dir() would fail on a link to itself.
+        if entry.is_dir(follow_symlinks=False) or entry.is_symlink() and os.path.isdir(entry.path):
             yield from walk(entry.path, seen)
         else:
             yield entry.path
@@ -449,16 +448,16 @@ def read_images(paths, failures):
 def read_on_all_cores(paths):
     """Yield what try_images says of each of `paths`, in order, one or 64 at a time, in step with who asks.
 
-    Once 0.2 s of work shows that they are worth it, up to 4 workers are started (more would take more than 200 MB).
-    A worker is a Python of its own that answers what comes through its standard input. It cannot outlive us, for it
-    ends with that input, and being in a session of its own it does not hear the terminal's Ctrl-C: multiprocessing
-    promises neither, and imports the caller's script once more in each worker.
+    After 0.1 s of work, about what a worker takes to start, up to 4 are started (more would take more than 200 MB). A
+    worker is a Python of its own that answers what comes through its standard input. It cannot outlive us, for it ends
+    with that input, and being in a session of its own it does not hear the terminal's Ctrl-C: multiprocessing promises
+    neither, and imports the caller's script once more in each worker.
     """
     paths = iter(paths)
     start = time.process_time()
     for path in paths:
         yield try_images([path])
-        if time.process_time() - start > 0.2:
+        if time.process_time() - start > 0.1:
             break
     batches = iter(lambda: list(itertools.islice(paths, 64)), [])
     workers, busy = [], deque()
@@ -611,10 +610,15 @@ def command(main):
         try:
             sys.stdout.flush()
         except OSError:  # the interpreter would try once more, and tell
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            discard_stdout()
         return status
 
     return run
+
+
+def discard_stdout():
+    """Let go of what is still to be printed, as nobody reads it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def set_signals(handler):
@@ -668,7 +672,7 @@ def replacing(path, mode="xb", **options):
     """
     check_output(path)
     path = Path(path).resolve()  # a link stays, what it leads to is replaced
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    new = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         with open(new, mode, **options) as file:
             yield file

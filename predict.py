@@ -16,7 +16,7 @@ import sys
 from collections import Counter
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from data_tocsv import (
     NO_DIGIT,
@@ -25,6 +25,7 @@ from data_tocsv import (
     Parser,
     check_output,
     command,
+    discard_stdout,
     label_of,
     one_line,
     progress,
@@ -74,6 +75,8 @@ def draw_sheet(answers, total):
 
     answers: list of (path, pixels (784,) uint8, digit, confidence, label or None); the wrong ones are marked in red.
     """
+    from PIL import ImageDraw  # here, as most runs draw nothing
+
     rows = -(-len(answers) // 10)
     sheet = Image.new("RGB", (10 * TILE[0] + 8, rows * TILE[1] + 26), "lightgrey")
     draw = ImageDraw.Draw(sheet)
@@ -155,7 +158,12 @@ def main(argv=None):
                 group = others if label in (None, digit) else wrong
                 if args.sheet and len(group) < ON_SHEET:
                     group.append((path, row, digit, p[digit], label))
-            print("".join(lines), end="", flush=True)  # at once, so that several of us can write to one pipe
+            try:
+                print("".join(lines), end="", flush=True)  # at once, so that several of us can write to one pipe
+            except BrokenPipeError:  # who reads them (head, say) has had enough, but the files are to be whole
+                if not (args.output or args.sheet):
+                    raise
+                discard_stdout()
             answered += len(paths)
         if not answered and not failures:
             raise InputError(f"{' '.join(args.paths)}: no pictures there")

@@ -8,6 +8,7 @@ noisy, but their noise is mostly the same for two runs in a row. A peer that is 
 JPGs they are used; elsewhere as many pictures of the drawn sample.
 """
 
+import importlib.util
 import itertools
 import os
 import statistics
@@ -27,6 +28,7 @@ import train_network  # noqa: E402
 from data_tocsv import read_csv, read_image, to_csv  # noqa: E402
 
 PYTHON = [sys.executable]
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as it is for users
 
 
 def compare(name, limit, ours, theirs, rounds=5):
@@ -49,10 +51,17 @@ def clock(function):
     return time.perf_counter() - start
 
 
-def shell(*command, **options):
-    """Return a function that runs a command to its end."""
+def shell(*command, needs=()):
+    """Return a function that runs a command to its end; `needs` names modules that are not ours."""
     command = list(map(str, command))
-    return lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+
+    def run():
+        for name in needs:
+            if not importlib.util.find_spec(name):
+                raise ModuleNotFoundError(name=name)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    return run
 
 
 def print_memory(name, limit, *command):
@@ -169,22 +178,6 @@ def sklearn_epoch(labels, pixels):
 # Files.
 
 
-def obvious_conversion(paths, target):
-    rows = []
-    for path in paths:
-        rows.append([int(path.parent.name), *np.asarray(Image.open(path).convert("L")).ravel()])
-    np.savetxt(target, rows, fmt="%d", delimiter=",")
-
-
-def opencv_conversion(paths, target):
-    import cv2
-    import polars
-
-    rows = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).ravel() for path in paths]
-    labels = np.array([int(path.parent.name) for path in paths], np.uint8)
-    polars.DataFrame(np.column_stack([labels, rows])).write_csv(target, include_header=False)
-
-
 def pandas_read(path):
     import pandas
 
@@ -204,6 +197,25 @@ import numpy as np
 from PIL import Image
 for path in Path(sys.argv[1]).rglob("*.jpg"):
     np.asarray(Image.open(path).convert("L"))
+"""
+CONVERT = """
+import sys
+from pathlib import Path
+import numpy as np
+from PIL import Image
+rows = []
+for path in sorted(Path(sys.argv[1]).rglob("*.jpg")):
+    rows.append([int(path.parent.name), *np.asarray(Image.open(path).convert("L")).ravel()])
+np.savetxt(sys.argv[2], rows, fmt="%d", delimiter=",")
+"""
+CONVERT_WITH_OPENCV = """
+import sys
+from pathlib import Path
+import cv2, numpy, polars
+paths = sorted(Path(sys.argv[1]).rglob("*.jpg"))
+pixels = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).ravel() for path in paths]
+labels = numpy.array([int(path.parent.name) for path in paths], numpy.uint8)
+polars.DataFrame(numpy.column_stack([labels, pixels])).write_csv(sys.argv[2], include_header=False)
 """
 
 
@@ -237,13 +249,10 @@ def main():
         write = lambda: out.write_bytes(b"".join(to_csv(rows[i : i + 64]) for i in range(0, len(rows), 64)))  # noqa: E731
         compare("writing CSV / np.savetxt", 0.25, write, lambda: np.savetxt(out, rows, "%d", ","), 3)
         convert = shell(*PYTHON, REPO / "data_tocsv.py", jpgs, "-q", "-o", folder)
-        compare(
-            "converting 10,000 JPGs / a loop of Pillow and np.savetxt",
-            0.45,
-            convert,
-            lambda: obvious_conversion(paths, out),
-        )
-        compare("converting 10,000 JPGs / OpenCV and polars", 1.5, convert, lambda: opencv_conversion(paths, out))
+        obvious = shell(*PYTHON, "-c", CONVERT, jpgs, out)
+        opencv = shell(*PYTHON, "-c", CONVERT_WITH_OPENCV, jpgs, out, needs=("cv2", "polars"))
+        compare("converting 10,000 JPGs / a script of Pillow and np.savetxt", 0.45, convert, obvious)
+        compare("converting 10,000 JPGs / a script of OpenCV and polars", 1.5, convert, opencv)
 
         predict = [*PYTHON, REPO / "predict.py", "-q", "--network", network]
         imports = shell(*PYTHON, "-c", "import numpy, PIL.Image")

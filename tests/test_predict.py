@@ -238,6 +238,13 @@ def test_a_closed_pipe_ends_quietly(network):
     assert result.stdout.count("\n") == 2 and result.stderr == ""
 
 
+def test_the_file_of_answers_is_whole_though_the_pipe_is_closed(network, tmp_path):
+    command = f'"{sys.executable}" "{REPO}/predict.py" -q --network "{network}" -o answers.csv "{SAMPLE}/training"'
+    result = subprocess.run(["sh", "-c", f"{command} | head -n 2"], cwd=tmp_path, capture_output=True, text=True)
+    assert result.stdout.count("\n") == 2 and result.stderr == ""
+    assert (tmp_path / "answers.csv").read_text(encoding="utf-8").count("\n") == 1 + 5400
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_a_full_disk_behind_standard_output_is_an_error(network):
     with open("/dev/full", "w") as full:

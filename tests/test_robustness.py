@@ -228,14 +228,21 @@ def test_every_broken_npz_file_is_read_or_refused(tmp_path, no_warnings):
 # Interruption.
 
 
-def jobs(folder, network):
-    """Return the commands to be interrupted, and the file that each writes. All take a second or more."""
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory, network):
+    """The commands to be interrupted, and the file that each writes. All take a second or more."""
+    folder = tmp_path_factory.mktemp("jobs")
     write_rows(folder / "rows.csv", 2000)
-    rows = ["--train", "rows.csv", "--test", "rows.csv"]
+    for part, count in (("training", 599), ("testing", 1)):
+        for digit in range(10):
+            (folder / "digits" / part / str(digit)).mkdir(parents=True)
+            for index in range(count):
+                shutil.copy(drawn(digit, index % 20), folder / "digits" / part / str(digit) / f"{index}.jpg")
+    rows = ["--train", folder / "rows.csv", "--test", folder / "rows.csv"]
     return {
-        "data_tocsv.py": ([str(folder / "digits"), "-o", "."], "train_images.csv"),
+        "data_tocsv.py": ([folder / "digits", "-o", "."], "train_images.csv"),
         "train_network.py": ([*rows, "--epochs", "1000"], "network.npz"),
-        "predict.py": (["--network", network, "-o", "answers.csv", str(folder / "digits")], "answers.csv"),
+        "predict.py": (["--network", network, "-o", "answers.csv", folder / "digits"], "answers.csv"),
     }
 
 
@@ -260,36 +267,23 @@ def is_whole(path):
         assert len(read_csv(path)[0]) in (5990, 10)
 
 
-@pytest.fixture
-def many(tmp_path):
-    """A folder `digits` of 6,000 pictures, 10 of them for testing."""
-    for part, count in (("training", 599), ("testing", 1)):
-        for digit in range(10):
-            folder = tmp_path / "digits" / part / str(digit)
-            folder.mkdir(parents=True)
-            for index in range(count):
-                os.link(drawn(digit, index % 20), folder / f"{index}.jpg")
-    return tmp_path
-
-
 @posix
 @linux
 @pytest.mark.parametrize("script", ["data_tocsv.py", "train_network.py", "predict.py"])
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
-def test_a_signal_at_any_moment_leaves_whole_files_and_no_process(many, network, script, name):
-    args, output = jobs(many, network)[script]
+def test_a_signal_at_any_moment_leaves_whole_files_and_no_process(tmp_path, jobs, script, name):
+    args, output = jobs[script]
     number, rng = getattr(signal, name), random.Random(script + name)
-    before = set(os.listdir(many))
     for turn in range(100 if FULL else 3):
         marker = f"DIGITS_TEST={uuid.uuid4()}"
         env = {**os.environ, "DIGITS_TEST": marker.split("=")[1], "OPENBLAS_NUM_THREADS": "1"}
         old = b"old" if turn % 2 else None
-        (many / output).unlink(missing_ok=True)
+        (tmp_path / output).unlink(missing_ok=True)
         if old:
-            (many / output).write_bytes(old)
+            (tmp_path / output).write_bytes(old)
         command = [sys.executable, REPO / script, *args]
         options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-        process = subprocess.Popen(command, cwd=many, env=env, start_new_session=True, **options)
+        process = subprocess.Popen(command, cwd=tmp_path, env=env, start_new_session=True, **options)
         time.sleep(rng.uniform(0.1, 1.0))
         os.killpg(process.pid, number)  # as a terminal does
         _, err = process.communicate(timeout=30)
@@ -300,14 +294,14 @@ def test_a_signal_at_any_moment_leaves_whole_files_and_no_process(many, network,
         while living(marker) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not living(marker)
-        path = many / output
+        path = tmp_path / output
         if path.exists() and path.read_bytes() != old:
             is_whole(path)
-        left = set(os.listdir(many)) - before - {"train_images.csv", "test_images.csv", "network.npz", "answers.csv"}
+        left = set(os.listdir(tmp_path)) - {"train_images.csv", "test_images.csv", "network.npz", "answers.csv"}
         if name == "SIGKILL":
             for file in left:
                 assert file.startswith("."), file
-                os.unlink(many / file)
+                os.unlink(tmp_path / file)
         else:
             assert not left
 
