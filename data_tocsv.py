@@ -186,7 +186,7 @@ def find_ink(picture, seen=None):
 
 def view_size(picture):
     """Return the width and height of a picture whose long side is made VIEW."""
-    return [max(1, round(side * VIEW / max(picture.size))) for side in picture.size]
+    return tuple(max(1, round(side * VIEW / max(picture.size))) for side in picture.size)
 
 
 def blurred(channel, radius):

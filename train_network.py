@@ -21,6 +21,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) == signal.default_
 import argparse
 import contextlib
 import functools
+import io
 import sys
 import time
 import zipfile
@@ -107,8 +108,10 @@ def classify(params, pixels):
 
 def save_network(params, path):
     """Write a network as npz: float32, biases as (256,), (64,) and (10,)."""
+    data = io.BytesIO()  # NumPy's zip file does not take the end of the disk well
+    np.savez(data, **{name: p.ravel() if name[0] == "b" else p for name, p in params.items()})
     with replacing(path) as file:
-        np.savez(file, **{name: p.ravel() if name[0] == "b" else p for name, p in params.items()})
+        file.write(data.getvalue())
 
 
 def load_network(path):
