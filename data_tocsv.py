@@ -21,6 +21,7 @@ import itertools
 import os
 import pickle
 import re
+import shutil
 import stat
 import sys
 import time
@@ -390,27 +391,28 @@ def list_folder(folder):
         return sorted((e for e in entries if e.name[0] != "." and e.name.lower() not in NOT_PICTURES), key=natural)
 
 
-def walk(folder, seen=None):
+def walk(folder):
     """Yield the path (str) of every file in `folder` and its sub-folders, in natural order.
 
     A folder is read once, however many links lead to it. One that cannot be listed is itself yielded: read_image will
     say why.
     """
-    seen = set() if seen is None else seen
-    if (real := os.path.realpath(folder)) in seen:
-        return
-    seen.add(real)
-    try:
-        entries = list_folder(folder)
-    except OSError:
-        yield folder
-        return
-    for entry in entries:
-        # Most files are told from folders without a look at them; entry.is_dir() would fail on a link to itself.
-        if entry.is_dir(follow_symlinks=False) or entry.is_symlink() and os.path.isdir(entry.path):
-            yield from walk(entry.path, seen)
-        else:
-            yield entry.path
+    seen, ahead = set(), [(folder, True)]  # the real paths of the folders read; what is to come, the next one last
+    while ahead:
+        path, is_folder = ahead.pop()
+        if not is_folder:
+            yield path
+        elif (real := os.path.realpath(path)) not in seen:
+            seen.add(real)
+            try:
+                ahead += [(entry.path, leads_to_folder(entry)) for entry in reversed(list_folder(path))]
+            except OSError:
+                yield path
+
+
+def leads_to_folder(entry):
+    """Is the entry (os.DirEntry) a folder, or a link to one? Unlike entry.is_dir(), with a link to itself it isn't."""
+    return entry.is_dir(follow_symlinks=False) or entry.is_symlink() and os.path.isdir(entry.path)
 
 
 def label_of(path):
@@ -644,13 +646,24 @@ def complain(message):
     """Write one line to stderr, above the progress bar if there is one."""
     tqdm = sys.modules.get("tqdm")
     line = one_line(f"{Path(sys.argv[0]).name}: {message}")
-    tqdm.tqdm.write(line, file=sys.stderr) if tqdm else print(line, file=sys.stderr)
+    with contextlib.suppress(OSError):  # where nobody listens, the work goes on
+        tqdm.tqdm.write(line, file=sys.stderr) if tqdm else print(line, file=sys.stderr)
 
 
 def say(message, quiet):
     """Write a message to stderr, unless -q was given."""
     if not quiet:
-        print(one_line(message), file=sys.stderr)
+        with contextlib.suppress(OSError):
+            print(one_line(message), file=sys.stderr)
+
+
+def put(text):
+    """Write text to stdout, at once. Raises OSError that names it, and BrokenPipeError where nobody reads any more."""
+    try:
+        print(text, end="", flush=True)
+    except OSError as error:
+        error.filename = "standard output"
+        raise
 
 
 def progress(items, quiet, **options):
@@ -671,24 +684,32 @@ def replacing(path, mode="xb", **options):
     So a reader sees the old file or the new one, whole. Raises InputError or OSError where that cannot be done.
     """
     check_output(path)
-    path = Path(path).resolve()  # a link stays, what it leads to is replaced
-    new = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    path = Path(os.path.realpath(path))  # a link stays, what it leads to is replaced
+    new = path.with_name(f".new-{os.urandom(4).hex()}")
     try:
         with open(new, mode, **options) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())  # the data is on the disk before the name is
+            sync(file)  # the data is on the disk before the name is
+        with contextlib.suppress(OSError):  # there may be none
+            shutil.copymode(path, new)
         os.replace(new, path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # that the disk is full is told without a name
+        if error.filename in (None, str(new)):  # that the disk is full is told without a name
+            error.filename = str(path)
         raise
     finally:
         new.unlink(missing_ok=True)
 
 
+def sync(file):
+    """Have what was written to an open file on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
 def check_output(path):
     """Raise InputError where no file can be written at `path`, before work is done for nothing."""
-    path = Path(path).resolve()
+    path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: not a file that can be replaced: give another name")
     if not path.parent.is_dir():
@@ -760,6 +781,8 @@ def main(argv=None):
             counts.append(write_csv(file, bar, failures))
             if not counts[-1]:
                 raise InputError(f"{target}: not written: none of the {len(paths):,} pictures can be read")
+        for file in files:  # all that can fail has been done before the first is replaced
+            sync(file)
     for target, count in zip(targets, counts):
         say(f"{target}: {count:,} rows", args.quiet)
     say("next: python train_network.py", args.quiet)

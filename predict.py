@@ -28,7 +28,9 @@ from data_tocsv import (
     discard_stdout,
     label_of,
     one_line,
+    open_image,
     progress,
+    put,
     read_image,
     read_images,
     replacing,
@@ -59,15 +61,29 @@ def predict(path, network=NETWORK):
     return digits if os.path.isdir(path) else digits[0]
 
 
+def is_picture(path):
+    """Is there a picture at `path` already?"""
+    try:
+        with open_image(path):
+            return True
+    except InputError:
+        return False
+
+
 def expand(paths):
     """Yield the path of every picture meant: a folder's files, the lines of standard input for "-", else itself."""
     for path in paths:
-        if path == "-":
-            yield from expand(os.fsdecode(line).rstrip("\r\n") for line in sys.stdin.buffer if line.strip())
-        elif os.path.isdir(path):
-            yield from walk(path)
-        else:
-            yield path
+        for each in lines_of_stdin() if path == "-" else [path]:
+            yield from walk(each) if os.path.isdir(each) else [each]
+
+
+def lines_of_stdin():
+    """Yield the lines of standard input (str), but for blank ones."""
+    if not sys.stdin:
+        raise InputError("-: standard input is closed")
+    for line in sys.stdin.buffer:
+        if line.strip():
+            yield os.fsdecode(line).rstrip("\r\n")
 
 
 def draw_sheet(answers, total):
@@ -112,7 +128,7 @@ def summary(confusion, failed):
 
 @command
 def main(argv=None):
-    """Print the digits in the pictures named, and return the exit status: 0, 1 if some could not be read, 2 if all."""
+    """Print the digits in the pictures named. Return the exit status: 0, 1 if some were not read, 2 if none was."""
     parser = Parser(
         description="Read handwritten digits: one in each picture.",
         epilog="One picture: its digit is printed, nothing else. A folder, several paths or -:\n"
@@ -132,10 +148,12 @@ def main(argv=None):
     args = parser.parse_args(argv)
 
     params = load_network(args.network)
+    inputs = [*args.paths, args.network]
     for path in filter(None, (args.output, args.sheet)):
         check_output(path)
-        if os.path.realpath(path) in map(os.path.realpath, [*args.paths, args.network]):
-            raise InputError(f"{path}: this is to be read: give another name")
+        if os.path.realpath(path) in map(os.path.realpath, inputs) or path == args.output and is_picture(path):
+            raise InputError(f"{path}: this is to be read, or a picture: give another name")
+        inputs.append(path)  # nor is the sheet to take the place of the answers
     alone = len(args.paths) == 1 and args.paths[0] != "-" and not os.path.isdir(args.paths[0])
     pictures = progress(expand(args.paths), args.quiet or sys.stdout.isatty(), unit=" pictures")
     failures, answered, labelled, confusion = Counter(), 0, True, np.zeros((10, 10), int)
@@ -159,7 +177,7 @@ def main(argv=None):
                 if args.sheet and len(group) < ON_SHEET:
                     group.append((path, row, digit, p[digit], label))
             try:
-                print("".join(lines), end="", flush=True)  # at once, so that several of us can write to one pipe
+                put("".join(lines))
             except BrokenPipeError:  # who reads them (head, say) has had enough, but the files are to be whole
                 if not (args.output or args.sheet):
                     raise

@@ -25,7 +25,7 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
 import train_network  # noqa: E402
-from data_tocsv import read_csv, read_image, to_csv  # noqa: E402
+from data_tocsv import find_part, list_pictures, read_csv, read_image, to_csv  # noqa: E402
 
 PYTHON = [sys.executable]
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as it is for users
@@ -98,12 +98,13 @@ def make_data(folder):
     shell(*PYTHON, REPO / "data_tocsv.py", source, "-o", folder)()
     labels, pixels = (np.resize(array, (60_000, *array.shape[1:])) for array in read_csv(folder / "train_images.csv"))
     (folder / "train.csv").write_bytes(to_csv(np.column_stack([labels, pixels])))
-    for part, count in (("training", 10_000), ("testing", 10)):
-        paths = itertools.cycle(sorted(source.glob(f"*{'train' if part == 'training' else 'test'}ing/*/*.jpg")))
+    for part, word, count in (("training", "train", 10_000), ("testing", "test", 10)):
+        paths = list_pictures(find_part(source, word))
+        paths = itertools.cycle(paths[:: max(1, len(paths) // count)])  # of all digits
         for index, path in zip(range(count), paths):
             target = folder / "jpgs" / part / str(index % 10)
             target.mkdir(parents=True, exist_ok=True)
-            (target / f"{index}.jpg").write_bytes(path.read_bytes())
+            (target / f"{index}.jpg").write_bytes(Path(path).read_bytes())
     return labels, pixels
 
 

@@ -51,7 +51,7 @@ def network(tmp_path_factory):
     folder = tmp_path_factory.mktemp("network")
     run("data_tocsv.py", SAMPLE, "-o", folder, cwd=folder, check=0)
     csvs = ["--train", folder / "train_images.csv", "--test", folder / "test_images.csv"]
-    run("train_network.py", *csvs, "--epochs", "30", cwd=folder, check=0)
+    run("train_network.py", *csvs, "--epochs", "60", cwd=folder, check=0)
     return folder / "network.npz"
 
 

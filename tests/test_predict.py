@@ -229,6 +229,27 @@ def test_a_linked_folder_is_read(predict, folder, tmp_path):
     assert answers(predict("link", check=0))[1] == [3, 4, 6]
 
 
+def test_a_line_of_stdin_that_is_a_dash_is_a_file_of_that_name(predict):
+    assert "error: -: No such file" in predict("-", input="-\n" * 2000, check=2).stderr
+
+
+def test_closed_standard_input_is_told(predict):
+    assert "standard input is closed" in error_line(predict("-", preexec_fn=lambda: os.close(0)))
+
+
+def test_a_picture_is_never_written_over(predict, folder):
+    before = (folder / "a.jpg").read_bytes()
+    assert "give another name" in error_line(predict("mixed", "-o", "mixed/a.jpg"))
+    assert "give another name" in error_line(predict("mixed", "-o", "x", "--sheet", "x"))
+    assert (folder / "a.jpg").read_bytes() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="FIFOs are POSIX's")
+def test_a_network_that_is_a_pipe_is_refused_unopened(predict, tmp_path):
+    os.mkfifo(tmp_path / "pipe.npz")
+    assert "not a regular file" in error_line(predict(drawn(1), "--network", "pipe.npz"))
+
+
 # In a shell.
 
 
@@ -243,6 +264,16 @@ def test_the_file_of_answers_is_whole_though_the_pipe_is_closed(network, tmp_pat
     result = subprocess.run(["sh", "-c", f"{command} | head -n 2"], cwd=tmp_path, capture_output=True, text=True)
     assert result.stdout.count("\n") == 2 and result.stderr == ""
     assert (tmp_path / "answers.csv").read_text(encoding="utf-8").count("\n") == 1 + 5400
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_stderr_that_cannot_be_written_to_changes_nothing(predict, folder):
+    (folder / "broken.jpg").write_text("no picture")
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, REPO / "predict.py", "-o", "answers.csv", "mixed"]
+        result = subprocess.run(command, cwd=folder.parent, stdout=subprocess.PIPE, stderr=full)
+    assert result.returncode == 1 and result.stdout.count(b"\n") == 5
+    assert (folder.parent / "answers.csv").read_text(encoding="utf-8").count("\n") == 1 + 5
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")

@@ -316,6 +316,7 @@ def test_that_a_worker_was_killed_is_told(tmp_path, network):
     paths = f"{drawn(3)}\n" * 5000
     process.stdin.write(paths)
     while not (workers := {*living(env["DIGITS_TEST"])} - {str(process.pid)}):
+        assert process.poll() is None
         time.sleep(0.01)
     os.kill(int(workers.pop()), signal.SIGKILL)
     _, err = process.communicate(paths)

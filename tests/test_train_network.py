@@ -191,6 +191,29 @@ def test_one_image_is_enough_to_train_on(tmp_path, csvs):
     train(*csvs, "--epochs", "1", cwd=tmp_path, check=0)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="head is POSIX's")
+def test_a_closed_pipe_does_not_end_the_training(tmp_path, csvs):
+    command = f'"{sys.executable}" "{REPO}/train_network.py" {" ".join(csvs)} --epochs 20 | head -n 1'
+    result = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert result.stdout.count("\n") == 1 and result.stderr.startswith("next: ")
+    train(*csvs, "--epochs", "20", "-o", "whole.npz", cwd=tmp_path, check=0)
+    assert (tmp_path / "network.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+
+
+def test_the_images_are_never_written_over(tmp_path, csvs):
+    before = (tmp_path / "train.csv").read_bytes()
+    assert "give another name" in error_line(train(*csvs, "-o", "train.csv", cwd=tmp_path))
+    assert (tmp_path / "train.csv").read_bytes() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions are POSIX's")
+def test_a_replaced_file_keeps_its_permissions(tmp_path, csvs):
+    (tmp_path / "network.npz").write_bytes(b"old")
+    (tmp_path / "network.npz").chmod(0o600)
+    train(*csvs, "--epochs", "1", cwd=tmp_path, check=0)
+    assert (tmp_path / "network.npz").stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize("rate", ["1", "1e6", "1e30"])
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_old_file(tmp_path, csvs, rate):
     (tmp_path / "network.npz").write_bytes(b"old")
