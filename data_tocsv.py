@@ -8,17 +8,19 @@ scripts share in their dealings with the shell: reading many pictures on all cor
 for an error.
 """
 
+import os
 import signal
 
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until main begins, Ctrl-C ends us without a traceback
+if __name__ == "__main__":
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more would be in the way of the processes that read pictures
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until main begins, Ctrl-C ends us without a traceback
 
 import argparse
 import contextlib
 import functools
 import io
 import itertools
-import os
 import pickle
 import re
 import shutil

@@ -4,14 +4,16 @@ From the shell: `python predict.py 7.jpg` prints 7. From Python: `predict("7.jpg
 a list. What a picture is stands in data_tocsv.py, what a network is in train_network.py.
 """
 
+import os
 import signal
 
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until main begins, Ctrl-C ends us without a traceback
+if __name__ == "__main__":
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more would be in the way of the processes that read pictures
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until main begins, Ctrl-C ends us without a traceback
 
 import contextlib
 import csv
-import os
 import sys
 from collections import Counter
 
