@@ -256,8 +256,8 @@ def train(
                 velocity[name] *= momentum
                 velocity[name] += grads[name]
                 p -= rate * velocity[name]
-            if (steps - step) % 10 == 1:  # often enough, and after the last step
-                for name, p in params.items():
+            if (steps - step) % 10 == 1:  # one step in ten, and the last, is often enough
+                for name, p in params.items():  # of such steps, a tenth of all so far is a hundredth
                     average[name] += (p - average[name]) / max(1, (epoch * steps + step) / 100)
         if not (np.isfinite(total) and all(np.isfinite(p).all() for p in params.values())):
             raise InputError(f"epoch {epoch + 1}: the loss is no longer a number: give a lower --learning-rate")
