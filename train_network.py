@@ -215,7 +215,7 @@ def train(
     Stochastic gradient descent: a step goes a little against the gradient of the loss of a batch of images, as summed
     over them, so that the learning rate is for each image (Goyal et al. 2017). With momentum (Polyak 1964) it also goes
     on as before: the velocity is the sum of the gradients so far, of which every step keeps a part. Weight decay draws
-    weights and biases to 0 (Loshchilov & Hutter 2019), here once an epoch.
+    weights and biases to 0 (Loshchilov & Hutter 2019), here once an epoch for all its images.
 
     Two things change in a straight line over the run, however long it is: the rate falls to a tenth (after it has risen
     during the first epoch, while the network is still raw), and the distortion goes from 1.3 to 0.7 of its strength.
