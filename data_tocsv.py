@@ -399,17 +399,19 @@ def walk(folder):
     A folder is read once, however many links lead to it. One that cannot be listed is itself yielded: read_image will
     say why.
     """
-    seen, ahead = set(), [(folder, True)]  # the real paths of the folders read; what is to come, the next one last
+    seen, ahead = set(), [(folder, True)]  # the folders that were read; what is to come, the next one last
     while ahead:
         path, is_folder = ahead.pop()
         if not is_folder:
             yield path
-        elif (real := os.path.realpath(path)) not in seen:
-            seen.add(real)
-            try:
+            continue
+        try:
+            status = os.stat(path)
+            if (identity := (status.st_dev, status.st_ino)) not in seen:
+                seen.add(identity)
                 ahead += [(entry.path, leads_to_folder(entry)) for entry in reversed(list_folder(path))]
-            except OSError:
-                yield path
+        except OSError:
+            yield path
 
 
 def leads_to_folder(entry):
