@@ -154,7 +154,7 @@ def main(argv=None):
     for path in filter(None, (args.output, args.sheet)):
         check_output(path)
         if os.path.realpath(path) in map(os.path.realpath, inputs) or path == args.output and is_picture(path):
-            raise InputError(f"{path}: this is to be read, or a picture: give another name")
+            raise InputError(f"{path}: a picture, or named twice: give another name")
         inputs.append(path)  # nor is the sheet to take the place of the answers
     alone = len(args.paths) == 1 and args.paths[0] != "-" and not os.path.isdir(args.paths[0])
     pictures = progress(expand(args.paths), args.quiet or sys.stdout.isatty(), unit=" pictures")

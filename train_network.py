@@ -314,7 +314,7 @@ def main(argv=None):
 
     check_output(options.output)
     if os.path.realpath(options.output) in map(os.path.realpath, (options.train, options.test)):
-        raise InputError(f"{options.output}: this is to be read: give another name")
+        raise InputError(f"{options.output}: named twice: give another name")
     rng = np.random.default_rng(options.seed)
     params = load_network(options.resume) if options.resume else init_params(rng)
     train_labels, train_pixels = read_csv(options.train)
