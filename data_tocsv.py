@@ -16,6 +16,7 @@ if __name__ == "__main__":
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # until main begins, Ctrl-C ends us without a traceback
 
+import _thread
 import argparse
 import contextlib
 import functools
@@ -26,6 +27,7 @@ import re
 import shutil
 import stat
 import sys
+import threading
 import time
 import warnings
 from collections import Counter, deque
@@ -596,6 +598,7 @@ def command(main):
     @functools.wraps(main)
     def run(argv=None):
         set_signals(stop)
+        sys.unraisablehook = send_again
         sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # a file's name may be any bytes
@@ -639,6 +642,15 @@ def stop(number, _frame):
     """Turn a signal into an exception, so that all is left in order; further signals are ignored."""
     set_signals(signal.SIG_IGN)
     raise KeyboardInterrupt(number)
+
+
+def send_again(lost):
+    """Send a signal again whose exception was lost because it fell into a finalizer (a sys.unraisablehook)."""
+    if lost.exc_type is not KeyboardInterrupt:
+        return sys.__unraisablehook__(lost)
+    (number,) = lost.exc_value.args
+    signal.signal(number, stop)
+    threading.Timer(0.01, _thread.interrupt_main, [number]).start()  # at once would be in the finalizer still
 
 
 def one_line(text):

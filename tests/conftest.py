@@ -1,6 +1,7 @@
 """What the tests share: running a script as its user would, and a small network to read digits with."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest  # noqa: E402
 REPO = Path(__file__).resolve().parents[1]
 SAMPLE = REPO / "datasets" / "sample"
 sys.path[:0] = [str(REPO), str(REPO / "datasets")]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in a shell's background job it would be ignored
 
 
 def run(script, *args, cwd, check=None, **options):

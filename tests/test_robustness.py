@@ -307,6 +307,32 @@ def test_a_signal_at_any_moment_leaves_whole_files_and_no_process(tmp_path, jobs
             assert not left
 
 
+FINALIZER = """
+import signal, sys, time
+import data_tocsv
+
+class Fragile:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+@data_tocsv.command
+def main(argv=None):
+    Fragile()
+    for _ in range(2000):
+        time.sleep(0.01)
+
+sys.exit(main())
+"""
+
+
+@posix
+def test_a_signal_that_falls_into_a_finalizer_is_not_lost():
+    start = time.monotonic()
+    result = subprocess.run([sys.executable, "-c", FINALIZER], cwd=REPO, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (128 + signal.SIGTERM, "")
+    assert time.monotonic() - start < 10
+
+
 @linux
 def test_that_a_worker_was_killed_is_told(tmp_path, network):
     env = {**os.environ, "DIGITS_TEST": str(uuid.uuid4())}
