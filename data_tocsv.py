@@ -673,11 +673,13 @@ def say(message, quiet):
             print(one_line(message), file=sys.stderr)
 
 
-def put(text):
-    """Write text to stdout, at once. Raises OSError that names it, and BrokenPipeError where nobody reads any more."""
+def put(text, wanted=True):
+    """Write text to stdout, at once. Raises OSError that names it; where nobody reads any more, only if wanted."""
     try:
         print(text, end="", flush=True)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and not wanted:
+            return discard_stdout()
         error.filename = "standard output"
         raise
 

@@ -27,7 +27,6 @@ from data_tocsv import (
     Parser,
     check_output,
     command,
-    discard_stdout,
     label_of,
     one_line,
     open_image,
@@ -178,12 +177,7 @@ def main(argv=None):
                 group = others if label in (None, digit) else wrong
                 if args.sheet and len(group) < ON_SHEET:
                     group.append((path, row, digit, p[digit], label))
-            try:
-                put("".join(lines))
-            except BrokenPipeError:  # who reads them (head, say) has had enough, but the files are to be whole
-                if not (args.output or args.sheet):
-                    raise
-                discard_stdout()
+            put("".join(lines), wanted=not (args.output or args.sheet))  # the files are to be whole, whoever reads this
             answered += len(paths)
         if not answered and not failures:
             raise InputError(f"{' '.join(args.paths)}: no pictures there")

@@ -38,7 +38,6 @@ from data_tocsv import (
     Parser,
     check_output,
     command,
-    discard_stdout,
     progress,
     put,
     read_csv,
@@ -331,10 +330,8 @@ def main(argv=None):
                 right = accuracy(network, test_pixels, test_labels)
                 seconds, start = time.perf_counter() - start, time.perf_counter()
                 line = f"epoch {epochs}/{options.epochs}: loss {loss:.4f}, test accuracy {right:.2%}, {seconds:.1f} s\n"
-                try:
-                    put("" if options.quiet else line)
-                except BrokenPipeError:  # who reads this (head, say) has had enough, but the network is to be learned
-                    discard_stdout()
+                if not options.quiet:
+                    put(line, wanted=False)  # the network is to be learned, whoever reads this
     except KeyboardInterrupt:
         what = (
             f"{options.output} holds {epochs} epochs" if epochs else f"{options.output} not written: no epoch is done"
