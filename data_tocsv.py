@@ -3,51 +3,51 @@
 A picture becomes 784 pixels: 28 rows of 28, read row by row, 0 for the background and 255 for full ink, as in MNIST.
 A CSV row is `label,p0,...,p783`, without a header: the public "MNIST in CSV" layout.
 
-All that knows what a picture, a folder of pictures or a CSV row looks like is in this file, and so is what the three
-scripts share in their dealings with the shell: reading many pictures on all cores, replacing a file whole, one line
-for an error.
+In this order: one picture (`read_image`), many pictures on all cores (`read_images`), CSV files (`to_csv`, `read_csv`),
+what the three scripts share in their dealings with the shell (`run`, `replacing`), and the command.
 """
 
 import os
-import signal
 
 if __name__ == "__main__":
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more would be in the way of the processes that read pictures
-    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until main begins, Ctrl-C ends us without a traceback
 
-import _thread
 import argparse
 import contextlib
-import functools
 import io
 import itertools
 import pickle
 import re
 import shutil
+import signal
 import stat
+import subprocess
 import sys
-import threading
 import time
 import warnings
-from collections import Counter, deque
-from pathlib import Path
+from collections import deque
 
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 SIZE = 28  # pixels a side
 PIXELS = SIZE * SIZE
 DIGITS = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]  # the names of the folders
-NOT_PICTURES = ("thumbs.db", "desktop.ini")  # Windows puts them into folders of pictures
-DATASETS = ("datasets/mnist", "datasets/sample")  # the first one that is there is converted
 TRAIN_CSV = "datasets/train_images.csv"
 TEST_CSV = "datasets/test_images.csv"
+
+# What people's pictures are saved as. No other is opened: some of Pillow's formats start programs or open more files.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "PPM", "TIFF", "WEBP", "ICO", "AVIF")
+OTHER_FORMATS = {  # how their files begin
+    "HEIC": rb"....ftyp",
+    "PDF": rb"%PDF",
+    "PostScript": rb"%!|\xc5\xd0\xd3\xc6",
+    "SVG": rb"\s*<(svg|\?xml)",
+}
+MAX_FILE = 100_000_000  # bytes: more than a phone's largest photo, less than a film
+MAX_MEMORY = 200_000_000  # bytes that a picture may take while it is decoded: an RGB picture of 50 megapixels
 NO_DIGIT = "no digit found"
-MAX_FILE = 200_000_000  # bytes: more than any picture has, less than a film
-MAX_LINE = 10_000  # characters: more than any row or header has
-TEXTS = np.array([f"{value}," for value in range(256)], "S4")  # the text of every value, filled up with zero bytes
-LAST_TEXTS = np.array([f"{value}\n" for value in range(256)], "S4")
 
 # Lengths below are in pixels of a view: the picture, made VIEW pixels long.
 VIEW = 256  # NIST's scans were about 100 a digit; a pen's stroke is 8 to 30 wide here
@@ -72,54 +72,108 @@ class InputError(ValueError):
 # One picture.
 
 
-@contextlib.contextmanager
-def open_image(path):
-    """Open the picture at `path` (PIL.Image). Raises InputError, whose text is the reason alone, if it can't be read.
-
-    That holds for the whole block, as a picture is only decoded when it is used.
-    """
-    try:
-        status = os.stat(path)
-        if stat.S_IFMT(status.st_mode) not in (stat.S_IFREG, stat.S_IFDIR):  # to open a pipe is to wait for it
-            raise InputError("not a regular file")
-        if status.st_size > MAX_FILE:
-            raise InputError(f"{status.st_size / 1e6:,.0f} MB: too large for a picture of a digit")
-        with open(path, "rb", buffering=0) as file:  # a folder fails here, and says so
-            data = file.read()
-    except (OSError, ValueError) as error:  # ValueError: ours, or a zero byte in the path
-        raise InputError(getattr(error, "strerror", None) or str(error)) from error
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield Image.open(io.BytesIO(data))  # from memory: a third faster than from the path
-    except InputError:  # there is no digit in it
-        raise
-    except UnidentifiedImageError as error:
-        raise InputError("not a picture that Pillow can read" if data else "empty file") from error
-    except Exception as error:  # on a broken file Pillow's decoders raise nearly anything
-        raise InputError(f"broken picture ({str(error)[:120] or type(error).__name__})") from error
-
-
 def read_image(path):
     """Return the picture at `path` as MNIST would have it: (784,) uint8, 0 = background, 255 = full ink.
 
     Raises InputError, whose text is the reason alone, if it can't be read or if there is no digit in it.
     """
-    with open_image(path) as picture:
+    with open_image(path, 2 * VIEW) as picture:
         if picture.size == (SIZE, SIZE) and picture.mode == "L" and "exif" not in picture.info:  # no camera's, turned
             pixels = np.asarray(picture).flatten()
             if looks_like_mnist(pixels):
                 return pixels
-        picture.draft(None, (2 * VIEW, 2 * VIEW))  # a large JPG is scaled while it is decoded
         ImageOps.exif_transpose(picture, in_place=True)
         return as_mnist(on_opaque_ground(picture))
 
 
+@contextlib.contextmanager
+def open_image(path, side):
+    """Open the picture at `path`, or take a PIL.Image as it is. Raises InputError, whose text is the reason alone.
+
+    That holds for the whole block, as a picture is only decoded when it is used. A JPG is decoded at 1/2, 1/4 or 1/8 of
+    its size where that leaves `side` pixels, as a phone's has a hundred times what is needed.
+    """
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+            if not isinstance(path, Image.Image):
+                path = decoder(stack.enter_context(open_file(path)), side)
+                if path.format == "TIFF":
+                    stack.enter_context(silent_stderr())
+            yield path
+    except InputError:
+        raise
+    except Exception as error:  # on a broken file Pillow's decoders raise nearly anything
+        raise InputError(f"broken picture ({str(error)[:120] or type(error).__name__})") from error
+
+
+def open_file(path):
+    """Return a file opened for binary reading. Raises InputError, whose text is the reason alone."""
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError("a folder, not a picture")
+        if not stat.S_ISREG(status.st_mode):  # to open a pipe is to wait for it
+            raise InputError("not a regular file")
+        if status.st_size > MAX_FILE:
+            raise InputError(f"{status.st_size / 1e6:,.0f} MB: too large for a picture of a digit")
+        file = open(path, "rb")  # noqa: SIM115
+    except (OSError, ValueError) as error:  # ValueError: ours, or a zero byte in the path
+        raise InputError(getattr(error, "strerror", None) or str(error)) from error
+    if status.st_size > 1_000_000:
+        return file
+    with file:
+        return io.BytesIO(file.read())  # a third faster, where Pillow reads bit by bit
+
+
+def decoder(file, side):
+    """Return the picture in a file (PIL.Image), not yet decoded. Raises InputError where it should not be."""
+    head = file.read(16)
+    file.seek(0)
+    if not head:
+        raise InputError("empty file")
+    try:
+        # Pillow's own limit would count all pixels of a JPG, and few of them are decoded
+        is_jpg = head.startswith(b"\xff\xd8\xff")
+        picture = JpegImageFile(file) if is_jpg else Image.open(file, formats=FORMATS)
+    except (UnidentifiedImageError, SyntaxError, KeyError) as error:  # KeyError: this Pillow lacks one of FORMATS
+        names = [name for name, start in OTHER_FORMATS.items() if re.match(start, head, re.DOTALL)]
+        reason = f"{names[0]}, which is not read here" if names else "not a picture that can be read"
+        raise InputError(f"{reason}: save it as JPG or PNG") from error
+    whole = picture.width * picture.height
+    picture.draft(None, (side, side))
+    memory = picture.width * picture.height * (2 if picture.mode in ("1", "L") else 4)
+    if picture.info.get("progressive"):  # all of its coefficients are kept until the end
+        memory += 6 * whole
+    elif picture.format == "TIFF":  # a strip of it may be all of it
+        memory *= 2.5
+    elif picture.format in ("WEBP", "AVIF"):  # frames are kept, and the file is read whole and copied
+        memory = 16 * whole + 2 * file.seek(0, os.SEEK_END)
+    if memory > MAX_MEMORY:
+        raise InputError(f"{whole / 1e6:,.0f} megapixels: too large for a picture of a digit: make it smaller")
+    return picture
+
+
+@contextlib.contextmanager
+def silent_stderr():
+    """Let file descriptor 2 lead nowhere, where libtiff writes past Python what it thinks of a broken file."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def thumbnail(path, size):
     """Return the picture at `path` as a person sees it: an RGB PIL.Image, at most `size` pixels wide and high."""
-    with open_image(path) as image:
-        image.draft("RGB", (2 * size, 2 * size))  # a JPG is made small while it is decoded
-        return ImageOps.contain(on_opaque_ground(ImageOps.exif_transpose(image)), (size, size))
+    with open_image(path, 2 * size) as image:
+        image = on_opaque_ground(ImageOps.exif_transpose(image))
+        longest = max(image.size)
+        return image.resize([max(4, round(size * side / longest)) for side in image.size])  # a hairline can't be seen
 
 
 def looks_like_mnist(pixels):
@@ -383,91 +437,21 @@ def centred(ink):
 # Many pictures.
 
 
-def list_folder(folder):
-    """Return the entries of `folder` (os.DirEntry), "2.jpg" before "10.jpg"; hidden files and Windows' own left out."""
+def read_images(paths):
+    """Yield what is read of `paths`, in order, some at a time: lists of (path, pixels) or, where that fails,
+    (path, reason): (784,) uint8, or str.
 
-    def natural(entry):
-        parts = re.split("([0-9]+)", entry.name)  # text, number, text, number ... text
-        parts[1::2] = map(int, parts[1::2])
-        return parts, entry.name
-
-    with os.scandir(folder) as entries:
-        return sorted((e for e in entries if e.name[0] != "." and e.name.lower() not in NOT_PICTURES), key=natural)
-
-
-def walk(folder):
-    """Yield the path (str) of every file in `folder` and its sub-folders, in natural order.
-
-    A folder is read once, however many links lead to it. One that cannot be listed is itself yielded: read_image will
-    say why.
+    After 0.1 s of work, about what a worker takes to start, up to 4 are started (more would take more than 1 GB of
+    memory for the largest pictures). A worker is a Python of its own that answers what comes through its standard
+    input. It cannot outlive us, for it ends with that input, and being in a session of its own it does not hear the
+    terminal's Ctrl-C: multiprocessing promises neither, and imports the caller's script once more in each worker.
     """
-    seen, ahead = set(), [(folder, True)]  # the folders that were read; what is to come, the next one last
-    while ahead:
-        path, is_folder = ahead.pop()
-        if not is_folder:
-            yield path
-            continue
-        try:
-            status = os.stat(path)
-            if (identity := (status.st_dev, status.st_ino)) not in seen:
-                seen.add(identity)
-                ahead += [(entry.path, leads_to_folder(entry)) for entry in reversed(list_folder(path))]
-        except OSError:
-            yield path
-
-
-def leads_to_folder(entry):
-    """Is the entry (os.DirEntry) a folder, or a link to one? Unlike entry.is_dir(), with a link to itself it isn't."""
-    return entry.is_dir(follow_symlinks=False) or entry.is_symlink() and os.path.isdir(entry.path)
-
-
-def label_of(path):
-    """Return the digit that the folder above the picture is named after (int), or None."""
-    name = os.path.basename(os.path.dirname(path))
-    return int(name) if name in DIGITS else None
-
-
-def try_images(paths):
-    """Return a list of (path, pixels) or, where the picture cannot be read, (path, reason): (784,) uint8, or str."""
-    results = []
-    for path in paths:
-        try:
-            results.append((path, read_image(path)))
-        except InputError as error:
-            results.append((path, str(error)))
-    return results
-
-
-def read_images(paths, failures):
-    """Yield (paths, pixels) of the pictures that can be read, in order, some at a time: list of n, (n, 784) uint8.
-
-    The others are named on stderr and counted in `failures` (a Counter of reasons).
-    """
-    for results in read_on_all_cores(paths):
-        for path, result in results:
-            if isinstance(result, str):
-                failures[result] += 1
-                complain(f"error: {path}: {result}")
-        good = [(path, pixels) for path, pixels in results if not isinstance(pixels, str)]
-        if good:
-            yield [path for path, _ in good], np.array([pixels for _, pixels in good])
-
-
-def read_on_all_cores(paths):
-    """Yield what try_images says of each of `paths`, in order, one or 64 at a time, in step with who asks.
-
-    After 0.1 s of work, about what a worker takes to start, up to 4 are started (more would take more than 200 MB). A
-    worker is a Python of its own that answers what comes through its standard input. It cannot outlive us, for it ends
-    with that input, and being in a session of its own it does not hear the terminal's Ctrl-C: multiprocessing promises
-    neither, and imports the caller's script once more in each worker.
-    """
-    paths = iter(paths)
-    start = time.process_time()
-    for path in paths:
-        yield try_images([path])
+    paths, count, start = iter(paths), 0, time.process_time()
+    for count, path in enumerate(paths, 1):  # noqa: B007
+        yield [try_image(path)]
         if time.process_time() - start > 0.1:
             break
-    batches = iter(lambda: list(itertools.islice(paths, 64)), [])
+    batches = iter(lambda: list(itertools.islice(paths, min(count, 64))), [])  # of 0.1 s, so that answers keep coming
     workers, busy = [], deque()
     try:
         for batch in batches:
@@ -491,10 +475,16 @@ def read_on_all_cores(paths):
             worker.communicate()
 
 
-def start_worker():
-    """Start a Python that does work() and return it (subprocess.Popen)."""
-    import subprocess  # here, as most runs need none
+def try_image(path):
+    """Return (path, pixels) or, where the picture cannot be read, (path, reason): (784,) uint8, or str."""
+    try:
+        return path, read_image(path)
+    except InputError as error:
+        return path, str(error)
 
+
+def start_worker():
+    """Start a Python that does work(), and return it (subprocess.Popen)."""
     folder = os.path.dirname(os.path.abspath(__file__))
     return subprocess.Popen(
         [sys.executable, "-c", f"import sys; sys.path[0] = {folder!r}; import data_tocsv; data_tocsv.work()"],
@@ -506,15 +496,67 @@ def start_worker():
 
 
 def work():
-    """Answer each list of paths on standard input with try_images's results on standard output, to the end."""
+    """Answer each list of paths on standard input with try_image's results on standard output, to the end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Windows there are no sessions
+    answers, nowhere = os.fdopen(os.dup(1), "wb"), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)  # what a library may print is no answer
+    os.dup2(nowhere, 2)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            pickle.dump(try_images(pickle.load(sys.stdin.buffer)), sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+            pickle.dump(list(map(try_image, pickle.load(sys.stdin.buffer))), answers)
+            answers.flush()
+
+
+def walk(folder, above=()):
+    """Yield the path (str) of every file in `folder` and its sub-folders, in natural order.
+
+    A link that leads back to a folder above it is passed over. A folder that cannot be listed is itself yielded:
+    read_image will say why. above: the identities of the folders above it.
+    """
+    try:
+        status = os.stat(folder)
+        identity, entries = (status.st_dev, status.st_ino), list_folder(folder)
+    except OSError:
+        entries, identity = None, None
+    if entries is None or len(above) == 200:  # deeper, Python's own stack would end
+        yield folder
+    elif identity not in above:
+        for entry in entries:
+            # entry.is_dir() fails on a link that leads to itself
+            if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
+                yield from walk(entry.path, (*above, identity))
+            else:
+                yield entry.path
+
+
+def list_folder(folder):
+    """Return the entries of `folder` (os.DirEntry), "2.jpg" before "10.jpg"; hidden files and Windows' own left out."""
+
+    def natural(entry):
+        parts = re.split("([0-9]+)", entry.name)  # text, number, text, number ... text
+        parts[1::2] = map(int, parts[1::2])
+        return parts, entry.name
+
+    with os.scandir(folder) as entries:
+        return sorted(
+            (e for e in entries if e.name[0] != "." and e.name.lower() not in ("thumbs.db", "desktop.ini")), key=natural
+        )
+
+
+def label_of(path):
+    """Return the digit that the folder above the picture is named after (int), or None."""
+    name = os.path.basename(os.path.dirname(path))
+    return int(name) if name in DIGITS else None
 
 
 # CSV files.
+
+
+ROW = np.dtype([("row", np.uint8, 1 + PIXELS)])
+TEXTS = np.array([f"{value}," for value in range(256)], "S4")  # the text of every value, filled up with zero bytes
+LAST_TEXTS = np.array([f"{value}\n" for value in range(256)], "S4")
+VALUES = set(map(str, range(256)))
+MAX_LINE = 10_000  # characters: more than any row or header has
 
 
 def to_csv(rows):
@@ -534,51 +576,77 @@ def read_csv(path):
     Blank lines and a header line that begins with "label" (Kaggle's) are passed over. Raises InputError with the
     number of the first line that is wrong, or where there is no such file or no row in it.
     """
-    numbers, line = [], ""  # of the rows in the file; the row that is being read
-
-    def rows():
-        nonlocal line
-        with open(path, encoding="utf-8-sig", errors="replace") as file:
-            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), ""), 1):
-                if line.isspace() or number == 1 and line.lower().startswith("label"):
-                    continue
-                numbers.append(number)
-                if len(numbers) == 1 and line.count(",") != PIXELS or len(line) == MAX_LINE:
-                    raise ValueError  # loadtxt would take any first row, and a line of any length
-                yield line
-
     try:
-        with warnings.catch_warnings():
+        with open_csv(path) as lines, warnings.catch_warnings():
             warnings.simplefilter("error")  # loadtxt warns of an empty file, and of 1.0 where 1 should be
-            table = np.loadtxt(rows(), np.uint8, delimiter=",", comments=None, ndmin=2)
-        if (table[:, 0] > 9).any():
-            row = np.argmax(table[:, 0] > 9)
-            raise InputError(f"{path}: line {numbers[row]}: the label is {table[row, 0]}, not 0 to 9")
-        return table[:, 0], table[:, 1:]
+            rows = np.loadtxt((line for _, line in lines), ROW, delimiter=",", comments=None, ndmin=1)["row"]
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file: run data_tocsv.py first") from error
-    except InputError:
-        raise
     except (ValueError, Warning) as error:
-        if not numbers:
-            raise InputError(f"{path}: no rows in it: run data_tocsv.py again") from error
-        raise InputError(f"{path}: line {numbers[-1]}: {row_fault(line)}") from error
+        raise InputError(f"{path}: {first_fault(path)}") from error
+    if (rows[:, 0] > 9).any():
+        raise InputError(f"{path}: {first_fault(path)}")
+    return rows[:, 0], rows[:, 1:]
 
 
-def row_fault(line):
-    """Say what is wrong with a line of a CSV file that np.loadtxt has refused."""
-    cells = line.split(",")
-    if len(line) == MAX_LINE:
-        return f"longer than {MAX_LINE:,} characters: not a row of 785 numbers"
-    if len(cells) != 1 + PIXELS:
-        return f"{len(cells)} values, not 785 (label,p0,...,p783)"
-    for column, cell in enumerate(map(str.strip, cells), 1):
-        if not (cell.isascii() and cell.isdecimal() and int(cell) <= 255):
-            return f"value {column} is {cell[:20]!r}, not a whole number from 0 to 255"
-    return "not 785 whole numbers from 0 to 255"
+@contextlib.contextmanager
+def open_csv(path):
+    """Open a CSV file as an iterator of the rows' numbers in the file and texts, cut off after MAX_LINE characters."""
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        lines = enumerate(iter(lambda: file.readline(MAX_LINE), ""), 1)
+        yield ((n, line) for n, line in lines if not (line.isspace() or n == 1 and line.lower().startswith("label")))
+
+
+def first_fault(path):
+    """Say which line of a CSV file is the first that read_csv does not take, and why."""
+    with open_csv(path) as lines:
+        for number, line in lines:
+            cells = [cell.strip() for cell in line.split(",")]
+            if len(line) == MAX_LINE:
+                return f"line {number}: longer than {MAX_LINE:,} characters: not a row of 785 numbers"
+            if len(cells) != 1 + PIXELS:
+                return f"line {number}: {len(cells)} values, not 785 (label,p0,...,p783)"
+            for column, cell in enumerate([] if VALUES.issuperset(cells) else cells, 1):
+                if cell[:-1].lstrip("0") + cell[-1:] not in VALUES:  # 007 is 7
+                    return f"line {number}: value {column} is {cell[:20]!r}, not a whole number from 0 to 255"
+            if int(cells[0]) > 9:
+                return f"line {number}: the label is {cells[0]}, not 0 to 9"
+    return "no rows in it: run data_tocsv.py again"
 
 
 # The shell: what the three scripts share.
+
+
+def run(main):
+    """Run a script's main() and exit with the status that it returns; an error becomes one line, and status 2."""
+
+    def stop(number, _frame):
+        raise SystemExit(128 + number)  # so that all is left in order
+
+    for name in ("SIGTERM", "SIGHUP"):  # kill, and the end of the terminal; Windows has but one of them
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, stop)
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # a file's name may be any bytes
+    status = 2
+    try:
+        status = main()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
+    except BrokenPipeError:  # who reads the answers (head, say) has had enough
+        status = 0
+    except (InputError, MemoryError) as error:
+        complain(str(error) or "not enough memory")
+    except OSError as error:
+        complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
+    try:
+        sys.stdout.flush()
+    except OSError:  # the interpreter would try once more, and tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
 
 
 class Parser(argparse.ArgumentParser):
@@ -592,96 +660,40 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message}: see {self.prog} -h")
 
 
-def command(main):
-    """Decorate a script's main(argv=None): errors become one line on stderr, and the exit status is returned."""
+@contextlib.contextmanager
+def replacing(path, inputs=(), mode="xb", **options):
+    """Open a new file that takes the place of `path` once the block has ended without an error.
 
-    @functools.wraps(main)
-    def run(argv=None):
-        set_signals(stop)
-        sys.unraisablehook = send_again
-        sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
-        for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # a file's name may be any bytes
-        try:
-            status = main(argv)
-            sys.stdout.flush()
-        except KeyboardInterrupt as interrupt:
-            status = 128 + interrupt.args[0]
-        except BrokenPipeError:  # who reads the answers (head, say) has had enough
-            status = 0
-        except (InputError, MemoryError) as error:
-            status = 2
-            complain(f"error: {str(error) or 'not enough memory'}")
-        except OSError as error:
-            status = 2
-            complain(f"error: {error.filename or 'standard output'}: {error.strerror or error}")
-        set_signals(signal.SIG_IGN)  # all that is left to do is to leave
-        try:
-            sys.stdout.flush()
-        except OSError:  # the interpreter would try once more, and tell
-            discard_stdout()
-        return status
-
-    return run
-
-
-def discard_stdout():
-    """Let go of what is still to be printed, as nobody reads it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def set_signals(handler):
-    """Set what Ctrl-C, kill and the end of the terminal do, except where that is nothing already (nohup)."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number and signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, handler)
-
-
-def stop(number, _frame):
-    """Turn a signal into an exception, so that all is left in order; further signals are ignored."""
-    set_signals(signal.SIG_IGN)
-    raise KeyboardInterrupt(number)
-
-
-def send_again(lost):
-    """Send a signal again whose exception was lost because it fell into a finalizer (a sys.unraisablehook)."""
-    if lost.exc_type is not KeyboardInterrupt:
-        return sys.__unraisablehook__(lost)
-    (number,) = lost.exc_value.args
-    signal.signal(number, stop)
-    threading.Timer(0.01, _thread.interrupt_main, [number]).start()  # at once would be in the finalizer still
-
-
-def one_line(text):
-    r"""Return `text` with control characters as escapes (\t, \n, \x1b), as a file's name may hold any."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda match: repr(match[0])[1:-1], str(text))
-
-
-def complain(message):
-    """Write one line to stderr, above the progress bar if there is one."""
-    tqdm = sys.modules.get("tqdm")
-    line = one_line(f"{Path(sys.argv[0]).name}: {message}")
-    with contextlib.suppress(OSError):  # where nobody listens, the work goes on
-        tqdm.tqdm.write(line, file=sys.stderr) if tqdm else print(line, file=sys.stderr)
-
-
-def say(message, quiet):
-    """Write a message to stderr, unless -q was given."""
-    if not quiet:
-        with contextlib.suppress(OSError):
-            print(one_line(message), file=sys.stderr)
-
-
-def put(text, wanted=True):
-    """Write text to stdout, at once. Raises OSError that names it; where nobody reads any more, only if wanted."""
+    So a reader sees the old file or the new one, whole. Raises InputError where `path` is no file or one of `inputs`,
+    which are read, and OSError where it cannot be written.
+    """
+    target = os.path.realpath(path)  # a link stays, what it leads to is replaced
+    if target in map(os.path.realpath, inputs):
+        raise InputError(f"{path}: named twice: give another name")
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise InputError(f"{path}: not a file that can be replaced: give another name")
+    folder, name = os.path.split(target)
+    new = os.path.join(folder, f".{name}.{os.urandom(2).hex()}.new")
     try:
-        print(text, end="", flush=True)
+        with open(new, mode, **options) as file:
+            yield file
+            sync(file)  # the data is on the disk before the name is
+        with contextlib.suppress(OSError):  # there may be none
+            shutil.copymode(target, new)
+        os.replace(new, target)
     except OSError as error:
-        if isinstance(error, BrokenPipeError) and not wanted:
-            return discard_stdout()
-        error.filename = "standard output"
+        if error.filename in (None, new):  # that the disk is full is told without a name
+            error.filename = path
         raise
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(new)
+
+
+def sync(file):
+    """Have what was written to an open file on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def progress(items, quiet, **options):
@@ -692,62 +704,61 @@ def progress(items, quiet, **options):
         from tqdm import tqdm
     except ImportError:
         return items
-    return tqdm(items, leave=False, **options)
+    return tqdm(items, leave=False, dynamic_ncols=True, **options)
 
 
-@contextlib.contextmanager
-def replacing(path, mode="xb", **options):
-    """Open a new file that takes the place of `path` once the block has ended without an error.
-
-    So a reader sees the old file or the new one, whole. Raises InputError or OSError where that cannot be done.
-    """
-    check_output(path)
-    path = Path(os.path.realpath(path))  # a link stays, what it leads to is replaced
-    new = path.with_name(f".new-{os.urandom(4).hex()}")
+def put(text, needed=True):
+    """Write text to stdout at once. Where nobody reads it any more that is an error only if it is needed."""
     try:
-        with open(new, mode, **options) as file:
-            yield file
-            sync(file)  # the data is on the disk before the name is
-        with contextlib.suppress(OSError):  # there may be none
-            shutil.copymode(path, new)
-        os.replace(new, path)
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        if needed:
+            raise
     except OSError as error:
-        if error.filename in (None, str(new)):  # that the disk is full is told without a name
-            error.filename = str(path)
-        raise
-    finally:
-        new.unlink(missing_ok=True)
+        raise InputError(f"standard output: {error.strerror}") from error
 
 
-def sync(file):
-    """Have what was written to an open file on the disk."""
-    file.flush()
-    os.fsync(file.fileno())
+def say(message, quiet=False):
+    """Write one line to stderr, above the progress bar if there is one."""
+    tqdm = sys.modules.get("tqdm")
+    if not quiet:
+        with contextlib.suppress(OSError):  # where nobody listens, the work goes on
+            (tqdm.tqdm.write if tqdm else print)(one_line(message), file=sys.stderr)
 
 
-def check_output(path):
-    """Raise InputError where no file can be written at `path`, before work is done for nothing."""
-    path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path}: not a file that can be replaced: give another name")
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent}: no such folder: make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path.parent}: cannot be written to: name another folder")
+def complain(message):
+    """Say what is wrong, after the script's name."""
+    say(f"{os.path.basename(sys.argv[0])}: error: {message}")
+
+
+def one_line(text):
+    r"""Return `text` with escapes (\t, \n, \x1b, \u202e) for what a terminal would obey: a file's name may hold any."""
+    obeyed = r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"  # control and direction of writing
+    return re.sub(obeyed, lambda match: repr(match[0])[1:-1], str(text))
 
 
 # The command.
 
 
 def find_part(folder, word):
-    """Return the path of the only sub-folder of `folder` whose name has "train" (or "test") in it, in any case."""
-    found = [e.path for e in list_folder(folder) if os.path.isdir(e.path) and word in e.name.lower()]
-    if word == "test":
-        found = [path for path in found if "train" not in os.path.basename(path).lower()]  # latest_training
-    if len(found) != 1:
-        what = f"more than one sub-folder ({', '.join(found)})" if found else "no sub-folder"
-        raise InputError(f'{folder}: {what} with "{word}" in its name: there must be one, and in it 0 to 9')
-    return found[0]
+    """Return the path of the sub-folder of `folder` in whose name a word begins with "train" (or "test"), or None.
+
+    latest_photos is no testing part: a word begins after anything but a small letter, or with a capital (mnistTrain).
+    """
+    begins = re.compile(f"(?<![a-z])(?i:{word})|{word.title()}")
+    found = [e.path for e in list_folder(folder) if os.path.isdir(e.path) and begins.search(e.name)]
+    if len(found) > 1:
+        raise InputError(f'{folder}: more than one sub-folder with "{word}" in its name: {", ".join(found)}')
+    return found[0] if found else None
+
+
+def list_parts(folders, word):
+    """Return a list of (folder, paths of the pictures in its "train" (or "test") part) of the folders that have one."""
+    parts = [(folder, list_pictures(part)) for folder in folders if (part := find_part(folder, word))]
+    if not parts:
+        where = f"put pictures into {folders[0]}/{word}ing/0 to 9"
+        raise InputError(f'{", ".join(folders)}: no sub-folder with "{word}" in its name: {where}')
+    return parts
 
 
 def list_pictures(part):
@@ -761,51 +772,65 @@ def list_pictures(part):
     return paths
 
 
-def write_csv(file, pictures, failures):
+def write_rows(file, pictures):
     """Write the pictures that can be read to a CSV file (open for binary writing), and return how many they are."""
     count = 0
-    for paths, pixels in read_images(pictures, failures):
-        labels = np.array([label_of(path) for path in paths], np.uint8)
-        file.write(to_csv(np.column_stack([labels, pixels])))
-        count += len(paths)
+    for results in read_images(pictures):
+        labels, pixels = [], []
+        for path, result in results:
+            if isinstance(result, str):
+                complain(f"{path}: {result}")
+            else:
+                labels.append(label_of(path))
+                pixels.append(result)
+        if labels:
+            file.write(to_csv(np.column_stack([np.uint8(labels), pixels])))
+        count += len(labels)
     return count
 
 
-@command
 def main(argv=None):
-    """Convert a folder of digit pictures, and return the exit status: 0, or 1 if some could not be read."""
+    """Convert folders of digit pictures, and return the exit status: 0, or 1 if some could not be read."""
     parser = Parser(
         description="Turn folders of digit pictures into train_images.csv and test_images.csv.",
-        epilog="FOLDER holds a sub-folder with train in its name and one with test, each with sub-folders 0 to 9.\n"
+        epilog="FOLDER holds a sub-folder with train in its name, one with test, or both, and each of these the\n"
+        "sub-folders 0 to 9. Of several FOLDERs the rows follow one another.\n"
         "A row is label,p0,...,p783: 28 x 28 pixels, row by row, 0 = background, 255 = full ink.\n\n"
-        "example: python data_tocsv.py datasets/sample",
+        "examples: python data_tocsv.py datasets/sample\n"
+        "          python data_tocsv.py datasets/mnist my_digits",
     )
-    default = f"default: {DATASETS[0]} if it exists, else {DATASETS[1]}"
-    parser.add_argument("folder", nargs="?", metavar="FOLDER", help=default)
+    default = "default: datasets/mnist if it exists, else datasets/sample"
+    parser.add_argument("folders", nargs="*", metavar="FOLDER", help=default)
     parser.add_argument("-o", "--output", default="datasets", metavar="DIR", help="where to write (default: datasets)")
     args = parser.parse_args(argv)
 
-    folder = args.folder or next(filter(os.path.isdir, DATASETS), DATASETS[-1])
-    if not os.path.isdir(folder):
-        what = "not a folder" if os.path.exists(folder) else "no such folder"
-        raise InputError(f"{folder}: {what}: name one that holds training and testing")
-    pictures = [list_pictures(find_part(folder, word)) for word in ("train", "test")]
-    targets = [os.path.join(args.output, os.path.basename(path)) for path in (TRAIN_CSV, TEST_CSV)]
-    failures, counts = Counter(), []
+    folders = args.folders or ["datasets/mnist" if os.path.isdir("datasets/mnist") else "datasets/sample"]
+    for folder in folders:
+        if not os.path.isdir(folder):
+            what = "not a folder" if os.path.exists(folder) else "no such folder"
+            raise InputError(f"{folder}: {what}: name one that holds training and testing")
+    sources = {TRAIN_CSV: list_parts(folders, "train"), TEST_CSV: list_parts(folders, "test")}
+    status, told = 0, []
     with contextlib.ExitStack() as stack:  # both files are replaced, or none
+        targets = [os.path.join(args.output, os.path.basename(csv)) for csv in sources]
         files = [stack.enter_context(replacing(target)) for target in targets]
-        for file, target, paths in zip(files, targets, pictures):
-            bar = progress(paths, args.quiet, desc=target, unit=" pictures")
-            counts.append(write_csv(file, bar, failures))
-            if not counts[-1]:
-                raise InputError(f"{target}: not written: none of the {len(paths):,} pictures can be read")
+        for target, file, parts in zip(targets, files, sources.values()):
+            shares = []  # of the folders, in rows
+            for _, paths in parts:
+                bar = progress(paths, args.quiet, desc=os.path.basename(target), unit=" pictures")
+                shares.append(write_rows(file, bar))
+                status = status or int(shares[-1] < len(paths))
+            if not sum(shares):
+                raise InputError(f"{target}: not written: none of the pictures can be read")
+            told.append(f"{target}: {sum(shares):,} rows")
+            if len(folders) > 1:
+                told[-1] += f" ({', '.join(f'{rows:,} from {folder}' for rows, (folder, _) in zip(shares, parts))})"
         for file in files:  # all that can fail has been done before the first is replaced
             sync(file)
-    for target, count in zip(targets, counts):
-        say(f"{target}: {count:,} rows", args.quiet)
-    say("next: python train_network.py", args.quiet)
-    return 1 if failures else 0
+    for line in [*told, "next: python train_network.py"]:
+        say(line, args.quiet)
+    return status
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

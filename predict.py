@@ -5,17 +5,17 @@ a list. What a picture is stands in data_tocsv.py, what a network is in train_ne
 """
 
 import os
-import signal
 
 if __name__ == "__main__":
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more would be in the way of the processes that read pictures
-    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until main begins, Ctrl-C ends us without a traceback
 
 import contextlib
 import csv
+import itertools
 import sys
+import textwrap
 from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -25,109 +25,129 @@ from data_tocsv import (
     SIZE,
     InputError,
     Parser,
-    check_output,
-    command,
+    complain,
     label_of,
     one_line,
-    open_image,
     progress,
     put,
     read_image,
     read_images,
     replacing,
+    run,
     say,
     thumbnail,
     walk,
 )
 from train_network import NETWORK, classify, load_network
 
-ON_SHEET = 300  # answers: a page that an eye can take in
-TILE = (132, 80)  # pixels on the sheet for each
-TEXT = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}  # a file's name may be any bytes
+ON_SHEET = 300  # pictures: a page that an eye can take in
+TILE = (132, 82)  # pixels on the sheet for each
 
 
 def predict(path, network=NETWORK):
     """Return the digit in a picture (int), or the digits in a folder of pictures, in path order (list of int).
 
-    path: a picture's, or a folder's, which is read with its sub-folders. network: the path of an npz file.
-    Raises InputError (a ValueError) that names the picture or network that cannot be read.
+    path: a picture's path, or a PIL.Image, or a folder's path, which is read with its sub-folders; network: the path of
+    an npz file. Raises InputError (a ValueError) where the network or the one picture cannot be read; in a folder's
+    list there is None for a picture that cannot.
     """
     params = load_network(network)
-    digits = []
-    for picture in walk(path) if os.path.isdir(path) else [path]:
+    if isinstance(path, Image.Image) or not os.path.isdir(path):
         try:
-            digits.append(int(classify(params, read_image(picture)[np.newaxis]).argmax()))
+            return int(classify(params, read_image(path)[np.newaxis]).argmax())
         except InputError as error:
-            raise InputError(f"{picture}: {error}") from error
-    return digits if os.path.isdir(path) else digits[0]
+            raise InputError(f"{path}: {error}") from error
+    return [answer.digit for answer in read(walk(path), params)]
 
 
-def is_picture(path):
-    """Is there a picture at `path` already?"""
-    try:
-        with open_image(path):
-            return True
-    except InputError:
-        return False
+class Answer(NamedTuple):
+    """What is made of a picture; a fault (str) and nothing else where it cannot be read."""
+
+    path: str
+    fault: str | None = None
+    pixels: np.ndarray | None = None  # (784,) uint8
+    p: np.ndarray | None = None  # (10,) the probability of each digit
+    digit: int | None = None
+    label: int | None = None  # the right digit, where the folder's name tells it
+
+    @property
+    def is_wrong(self):
+        return self.label not in (None, self.digit)
 
 
-def expand(paths):
-    """Yield the path of every picture meant: a folder's files, the lines of standard input for "-", else itself."""
+def read(paths, params):
+    """Yield an Answer for each of the paths, in order."""
+    for path, result in itertools.chain.from_iterable(read_images(paths)):
+        if isinstance(result, str):
+            yield Answer(path, fault=result)
+        else:
+            # one image at a time: its last decimals, too, are then the same whatever it is read with
+            p = classify(params, result[np.newaxis])[:, 0]
+            yield Answer(path, None, result, p, int(p.argmax()), label_of(path))
+
+
+def expand(paths, end):
+    """Yield the path of every picture meant: a folder's files, the paths on standard input for "-", else itself."""
     for path in paths:
-        for each in lines_of_stdin() if path == "-" else [path]:
+        for each in stdin_paths(end) if path == "-" else [path]:
             yield from walk(each) if os.path.isdir(each) else [each]
 
 
-def lines_of_stdin():
-    """Yield the lines of standard input (str), but for blank ones."""
+def stdin_paths(end):
+    """Yield the paths (str) on standard input, but for blank ones. end: the byte that each ends with."""
     if not sys.stdin:
         raise InputError("-: standard input is closed")
-    for line in sys.stdin.buffer:
-        if line.strip():
-            yield os.fsdecode(line).rstrip("\r\n")
+    rest = b""
+    while chunk := sys.stdin.buffer.read1(65536):
+        *lines, rest = (rest + chunk).split(end)
+        if len(rest) > 65536 or end == b"\n" and b"\0" in chunk:
+            raise InputError("-: not a list of paths, one a line: where a zero byte ends each of them, give -0 as well")
+        yield from filter(str.strip, (os.fsdecode(line.removesuffix(b"\r")) for line in lines))
+    if rest.strip():
+        yield os.fsdecode(rest)
 
 
 def draw_sheet(answers, total):
-    """Return a picture (PIL.Image) of answers, 10 in a row: as given, as the network saw it, digit and confidence.
-
-    answers: list of (path, pixels (784,) uint8, digit, confidence, label or None); the wrong ones are marked in red.
-    """
+    """Return a picture (PIL.Image) of a list of Answers, 10 in a row: as given, as the network saw it, what it read."""
     from PIL import ImageDraw  # here, as most runs draw nothing
 
     rows = -(-len(answers) // 10)
     sheet = Image.new("RGB", (10 * TILE[0] + 8, rows * TILE[1] + 26), "lightgrey")
     draw = ImageDraw.Draw(sheet)
-    wrong = sum(label not in (None, digit) for *_, digit, _, label in answers)
-    draw.text(
-        (8, 6), f"{len(answers):,} of {total:,} pictures" + f", {wrong:,} wrong ones first" * bool(wrong), "black"
-    )
-    for index, (path, pixels, digit, confidence, label) in enumerate(answers):
+    wrong = sum(answer.is_wrong for answer in answers)
+    title = f"{len(answers):,} of {total:,} pictures" + (f", {wrong:,} wrong ones first" if wrong else "")
+    draw.text((8, 6), title, "black")
+    for index, answer in enumerate(answers):
         x, y = 8 + index % 10 * TILE[0], 26 + index // 10 * TILE[1]
-        colour, text = "black", f"{digit}  {confidence:.1%}"
-        if label not in (None, digit):
-            colour, text = "red", f"{text}  not {label}"
-            draw.rectangle((x - 3, y - 3, x + TILE[0] - 8, y + TILE[1] - 6), outline="red", width=2)
-        with contextlib.suppress(InputError):  # the file may be gone by now
-            given = thumbnail(path, 56)
+        colour = "red" if answer.is_wrong or answer.fault else "black"
+        if answer.is_wrong:
+            draw.rectangle((x - 3, y - 3, x + TILE[0] - 8, y + TILE[1] - 3), outline=colour, width=2)
+        with contextlib.suppress(InputError):  # it may be no picture, or gone by now
+            given = thumbnail(answer.path, 56)
             sheet.paste(given, (x + (56 - given.width) // 2, y + (56 - given.height) // 2))
-        seen = Image.fromarray(pixels.reshape(SIZE, SIZE)).resize((56, 56), Image.Resampling.NEAREST)
-        sheet.paste(seen, (x + 60, y))
-        draw.text((x, y + 60), text, colour)
+        if answer.fault:
+            draw.text((x + 60, y), textwrap.fill(answer.fault, 12, max_lines=4), colour)
+        else:
+            seen = Image.fromarray(answer.pixels.reshape(SIZE, SIZE)).resize((56, 56), Image.Resampling.NEAREST)
+            sheet.paste(seen, (x + 60, y))
+            text = f"{answer.digit}  {answer.p.max():.1%}" + (f"  not {answer.label}" if answer.is_wrong else "")
+            draw.text((x, y + 57), text, colour)
+        name = os.path.basename(answer.path)[-20:]
+        draw.text((x, y + 67), name.encode("ascii", "replace").decode(), "grey")  # not every font has more
     return sheet
 
 
-def summary(confusion, failed):
-    """Return the lines that sum labelled pictures up. confusion: (10, 10), a row a label, a column an answer."""
-    total, right = confusion.sum(), confusion.trace()
+def summary(pairs, failed):
+    """Return the lines that sum labelled pictures up. pairs: a Counter of (label, digit); failed: how many had none."""
+    total, right = pairs.total(), sum(count for (label, digit), count in pairs.items() if label == digit)
     lines = [f"{right:,} of {total:,} right: {right / total:.2%}" + (f", {failed:,} not read" if failed else "")]
-    mistakes = Counter({pair: count for pair, count in np.ndenumerate(confusion) if count and pair[0] != pair[1]})
+    mistakes = Counter({pair: count for pair, count in sorted(pairs.items()) if pair[0] != pair[1]})
     if mistakes:
         mixups = (f"{label} read as {digit} ({count})" for (label, digit), count in mistakes.most_common(5))
         lines.append(f"commonest mix-ups: {', '.join(mixups)}")
     return lines
 
 
-@command
 def main(argv=None):
     """Print the digits in the pictures named. Return the exit status: 0, 1 if some were not read, 2 if none was."""
     parser = Parser(
@@ -136,62 +156,65 @@ def main(argv=None):
         "path<TAB>digit<TAB>confidence, a line each.\n\n"
         "examples: python predict.py 7.jpg\n"
         "          python predict.py datasets/sample/testing\n"
-        "          find photos -name '*.jpg' | python predict.py -o answers.csv -",
+        "          find photos -name '*.jpg' -print0 | python predict.py -0 -o answers.csv -",
     )
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="a picture, a folder, or - for paths from stdin")
-    parser.add_argument(
-        "--network", default=NETWORK, metavar="NPZ", help="the network to read with (default: %(default)s)"
-    )
-    parser.add_argument("-o", "--output", metavar="CSV", help="also write path,digit,confidence,p0,...,p9 to this file")
-    parser.add_argument(
-        "--sheet", metavar="PNG", help=f"also draw a sheet of up to {ON_SHEET} answers, wrong ones first"
-    )
+    add = parser.add_argument
+    add("paths", nargs="+", metavar="PATH", help="a picture, a folder, or - for paths from stdin, one a line")
+    add("-0", "--null", action="store_true", help="the paths from stdin end in zero bytes, not lines")
+    add("--network", default=NETWORK, metavar="NPZ", help="the network to read with (default: %(default)s)")
+    add("-o", "--output", metavar="CSV", help="also write path,digit,confidence,p0,...,p9 to this file")
+    add("--sheet", metavar="PNG", help=f"also draw a sheet of up to {ON_SHEET} pictures, wrong ones first")
     args = parser.parse_args(argv)
 
     params = load_network(args.network)
-    inputs = [*args.paths, args.network]
-    for path in filter(None, (args.output, args.sheet)):
-        check_output(path)
-        if os.path.realpath(path) in map(os.path.realpath, inputs) or path == args.output and is_picture(path):
-            raise InputError(f"{path}: a picture, or named twice: give another name")
-        inputs.append(path)  # nor is the sheet to take the place of the answers
+    if args.output and format_of(args.output):
+        raise InputError(f"{args.output}: a picture's name: give another name for the table")
+    if args.sheet and format_of(args.sheet) not in ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PDF"):
+        raise InputError(f"{args.sheet}: cannot be drawn in that format: give a name in .png")
     alone = len(args.paths) == 1 and args.paths[0] != "-" and not os.path.isdir(args.paths[0])
-    pictures = progress(expand(args.paths), args.quiet or sys.stdout.isatty(), unit=" pictures")
-    failures, answered, labelled, confusion = Counter(), 0, True, np.zeros((10, 10), int)
-    wrong, others = [], []  # what is to be on the sheet
-    with replacing(args.output, "x", **TEXT) if args.output else contextlib.nullcontext() as file:
-        if file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["path", "digit", "confidence", *(f"p{digit}" for digit in range(10))])
-        for paths, pixels in read_images(pictures, failures):
-            P, lines = classify(params, pixels), []  # (10, n)
-            for path, row, p in zip(paths, pixels, P.T):
-                digit = p.argmax()
-                lines.append(f"{digit}\n" if alone else f"{one_line(path)}\t{digit}\t{p[digit]:.4f}\n")
-                if file:
-                    writer.writerow([path, digit, f"{p[digit]:.6f}", *(f"{x:.6f}" for x in p)])
-                label = label_of(path)
-                labelled = labelled and label is not None
-                if labelled:
-                    confusion[label, digit] += 1
-                group = others if label in (None, digit) else wrong
-                if args.sheet and len(group) < ON_SHEET:
-                    group.append((path, row, digit, p[digit], label))
-            put("".join(lines), wanted=not (args.output or args.sheet))  # the files are to be whole, whoever reads this
-            answered += len(paths)
-        if not answered and not failures:
+    pairs, faults = Counter(), Counter()
+    wrong, unread, others = [], [], []  # what is to be on the sheet
+    with contextlib.ExitStack() as stack:
+        inputs = [*args.paths, args.network]
+        if args.output:
+            text = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}  # a file's name may be any bytes
+            table = csv.writer(stack.enter_context(replacing(args.output, inputs, "x", **text)), lineterminator="\n")
+            table.writerow(["path", "digit", "confidence", *(f"p{digit}" for digit in range(10))])
+        if args.sheet:
+            sheet = stack.enter_context(replacing(args.sheet, [*inputs, args.output or args.network]))
+        paths = expand(args.paths, b"\0" if args.null else b"\n")
+        for answer in read(progress(paths, args.quiet or sys.stdout.isatty(), unit=" pictures"), params):
+            group = unread if answer.fault else wrong if answer.is_wrong else others
+            if args.sheet and len(group) < ON_SHEET:
+                group.append(answer)
+            if answer.fault:
+                complain(f"{answer.path}: {answer.fault}")
+                faults[answer.fault] += 1
+                continue
+            pairs[answer.label, answer.digit] += 1
+            confidence = answer.p.max()
+            line = f"{answer.digit}\n" if alone else f"{one_line(answer.path)}\t{answer.digit}\t{confidence:.4f}\n"
+            put(line, needed=not (args.output or args.sheet))  # the files are to be whole, whoever reads this
+            if args.output:
+                table.writerow([answer.path, answer.digit, *(f"{p:.6f}" for p in (confidence, *answer.p))])
+        if not pairs and not faults:
             raise InputError(f"{' '.join(args.paths)}: no pictures there")
-        status = 2 if not answered and NO_DIGIT not in failures else 1 if failures else 0
-        if status == 2 and file:
-            raise InputError(f"{args.output}: not written: no picture could be read")
-    if args.sheet and answered:
-        with replacing(args.sheet) as file:
-            draw_sheet((wrong + others)[:ON_SHEET], answered).save(file, "PNG")
-    if answered and labelled and not alone:
-        for line in summary(confusion, sum(failures.values())):
+        status = 2 if not pairs and NO_DIGIT not in faults else 1 if faults else 0
+        if status == 2 and (args.output or args.sheet):
+            raise InputError(f"{args.output or args.sheet}: not written: no picture could be read")
+        if args.sheet:
+            drawn = (wrong + unread + others)[:ON_SHEET]
+            draw_sheet(drawn, pairs.total() + faults.total()).save(sheet, format_of(args.sheet))
+    if pairs and not alone and all(label is not None for label, _ in pairs):
+        for line in summary(pairs, faults.total()):
             say(line, args.quiet)
     return status
 
 
+def format_of(path):
+    """Return the picture format (str) that Pillow writes under a name, or None."""
+    return Image.registered_extensions().get(os.path.splitext(path)[1].lower())
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

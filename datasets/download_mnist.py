@@ -8,11 +8,6 @@ A JPG is not quite the original: at quality 95 no pixel is off by more than abou
 picture takes 750 bytes.
 """
 
-import signal
-
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until main begins, Ctrl-C ends us without a traceback
-
 import gzip
 import hashlib
 import io
@@ -30,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # data_tocsv is in the folder above this script's
-from data_tocsv import DIGITS, SIZE, InputError, Parser, command, find_part, list_pictures, progress, say
+from data_tocsv import DIGITS, SIZE, InputError, Parser, list_parts, progress, run, say
 
 MIRRORS = ["https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/"]
 FILES = {  # bytes and SHA-256, as TensorFlow Datasets publishes them
@@ -137,14 +132,13 @@ def make_mnist(quiet):
             for part, prefix in PARTS.items():
                 unpack(*read_part(prefix, files), whole / part, quiet)
             os.rename(whole, TARGET)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         say(f"stopped: run this again to make {TARGET}", quiet)
         raise
     except OSError as error:
         raise InputError(f"{TARGET}: {error.strerror}: its folder must be writable, with 300 MB free") from error
 
 
-@command
 def main(argv=None):
     """Make datasets/mnist unless it is there, and return the exit status, 0."""
     parser = Parser(
@@ -157,7 +151,7 @@ def main(argv=None):
     if not there:
         make_mnist(quiet)
     try:
-        training, testing = (len(list_pictures(find_part(TARGET, word))) for word in ("train", "test"))
+        training, testing = (len(list_parts([str(TARGET)], word)[0][1]) for word in ("train", "test"))
     except InputError as error:
         raise InputError(f"{error}; or move {TARGET} away and run this again") from error
     say(f"{TARGET}: {'already there, ' * there}{training:,} training and {testing:,} testing pictures", quiet)
@@ -166,4 +160,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

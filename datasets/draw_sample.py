@@ -5,11 +5,6 @@ picture is one of them, written once by a hand that slants, stretches, trembles 
 prepared as MNIST's pictures were. Drawing takes under a minute and gives the same pictures every time.
 """
 
-import signal
-
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until main begins, Ctrl-C ends us without a traceback
-
 import sys
 import tempfile
 from pathlib import Path
@@ -18,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # data_tocsv is in the folder above this script's
-from data_tocsv import Parser, command, progress, say
+from data_tocsv import Parser, progress, run, say
 
 SAMPLE = Path(__file__).resolve().parent / "sample"
 COUNTS = {"training": 540, "testing": 60}  # pictures per digit
@@ -305,7 +300,6 @@ def replace_folder(new, target, old):
         raise
 
 
-@command
 def main(argv=None):
     """Draw datasets/sample anew, and return the exit status, 0."""
     parser = Parser(
@@ -331,4 +325,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -25,7 +25,7 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
 import train_network  # noqa: E402
-from data_tocsv import find_part, list_pictures, read_csv, read_image, to_csv  # noqa: E402
+from data_tocsv import list_parts, read_csv, read_image, to_csv  # noqa: E402
 
 PYTHON = [sys.executable]
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as it is for users
@@ -99,7 +99,7 @@ def make_data(folder):
     labels, pixels = (np.resize(array, (60_000, *array.shape[1:])) for array in read_csv(folder / "train_images.csv"))
     (folder / "train.csv").write_bytes(to_csv(np.column_stack([labels, pixels])))
     for part, word, count in (("training", "train", 10_000), ("testing", "test", 10)):
-        paths = list_pictures(find_part(source, word))
+        ((_, paths),) = list_parts([source], word)
         paths = itertools.cycle(paths[:: max(1, len(paths) // count)])  # of all digits
         for index, path in zip(range(count), paths):
             target = folder / "jpgs" / part / str(index % 10)
@@ -111,7 +111,7 @@ def make_data(folder):
 # Epochs.
 
 
-def eight_products(count):
+def eight_products(labels, _pixels):
     """Return a function that does the matrix products of an epoch, and nothing else."""
     rng = np.random.default_rng(0)
     sizes = {"X": (784, 128), "W1": (256, 784), "A1": (256, 128), "W2": (64, 256), "A2": (64, 128)}
@@ -119,14 +119,19 @@ def eight_products(count):
     X, W1, A1, W2, A2, W3, D3, D2, D1 = (rng.random(size, np.float32) for size in sizes.values())
 
     def products():
-        for _ in range(-(-count // 128)):
+        for _ in range(-(-len(labels) // 128)):
             W1 @ X, W2 @ A1, W3 @ A2
             D3 @ A2.T, W3.T @ D3, D2 @ A1.T, W2.T @ D2, D1 @ X.T
 
     return products
 
 
-def our_epoch(labels, pixels, **changes):
+def plain_epoch(labels, pixels):
+    """Return a function that trains for an epoch as train_network.py does, but without distortion."""
+    return default_epoch(labels, pixels, distortion=False)
+
+
+def default_epoch(labels, pixels, **changes):
     """Return a function that trains for an epoch as train_network.py does by default, but for the changes."""
 
     def epoch():
@@ -174,6 +179,74 @@ def sklearn_epoch(labels, pixels):
         ignore_warnings(category=ConvergenceWarning)(model.fit)(X, labels)
 
     return epoch
+
+
+EPOCHS = {f.__name__: f for f in (plain_epoch, default_epoch, eight_products, torch_epoch, sklearn_epoch)}
+
+
+def start_epochs(kind, threads, data):
+    """Start a process that has so many BLAS threads (None: its default); return a function that does an epoch there."""
+    variables = "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"
+    env = {name: value for name, value in os.environ.items() if name not in variables}
+    command = [*PYTHON, __file__, "--epochs", kind, data]
+    env |= dict.fromkeys(variables, threads) if threads else {}
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+
+    def epoch():
+        print(file=process.stdin, flush=True)
+        answer = process.stdout.readline().strip()
+        if answer != "done":
+            raise ModuleNotFoundError(name=answer)
+
+    return epoch
+
+
+def serve_epochs(kind, data):
+    """Do an epoch for every line of standard input."""
+    with np.load(data) as arrays:
+        epoch = EPOCHS[kind](arrays["labels"], arrays["pixels"])
+    for _ in sys.stdin:
+        try:
+            epoch()
+            print("done", flush=True)
+        except ModuleNotFoundError as error:
+            print(error.name, flush=True)
+
+
+def busy(function):
+    """Return a function that does the same while another process spins on one core."""
+
+    def run():
+        spinning = subprocess.Popen([*PYTHON, "-c", "while True: pass"])
+        try:
+            function()
+        finally:
+            spinning.kill()
+            spinning.wait()
+
+    return run
+
+
+def compare_epochs(data):
+    """Print the lines about epochs: ours with one BLAS thread, as in train_network.py, the others with one and more.
+
+    Each once more while another process spins on one core, beside itself in quiet.
+    """
+    plain, default = (start_epochs(kind, "1", data) for kind in ("plain_epoch", "default_epoch"))
+    for threads, words in ("1", "one thread"), (None, "default threads"):
+        products, torch, sklearn = (
+            start_epochs(kind, threads, data) for kind in ("eight_products", "torch_epoch", "sklearn_epoch")
+        )
+        for epoch in (plain, default, products):
+            epoch()  # what is loaded late is loaded then
+        compare(f"plain epoch / its eight matrix products, {words}", 1.25 if threads else "-", plain, products, 7)
+        compare(f"plain epoch / PyTorch's, {words}", 0.70, plain, torch)
+        compare(f"plain epoch / scikit-learn's, {words}", 0.70, plain, sklearn)
+        compare(f"default epoch / PyTorch's plain one, {words}", "-" if threads else 1.0, default, torch)
+        compare(f"eight matrix products, one core busy / in quiet, {words}", "-", busy(products), products)
+        compare(f"PyTorch's epoch, one core busy / in quiet, {words}", "-", busy(torch), torch)
+    compare("plain epoch, one core busy / in quiet", 2.0, busy(plain), plain)
+    compare("default epoch, one core busy / in quiet", 2.0, busy(default), default)
 
 
 # Files.
@@ -231,16 +304,11 @@ def main():
         paths = sorted((jpgs / "training").rglob("*.jpg"))
         for path in paths[:100]:
             os.link(path, few / path.name)
-        train_network.save_network(train_network.init_params(np.random.default_rng(0)), network)
+        with open(network, "wb") as file:
+            train_network.save_network(train_network.init_params(np.random.default_rng(0)), file)
 
-        plain = our_epoch(labels, pixels, batch_size=128, distortion=False)
-        default = our_epoch(labels, pixels)
-        products = eight_products(len(labels))
-        compare("plain epoch / its eight matrix products", 1.35, plain, products, 7)
-        compare("plain epoch / PyTorch's", 0.70, plain, torch_epoch(labels, pixels))
-        compare("plain epoch / scikit-learn's", 0.70, plain, sklearn_epoch(labels, pixels))
-        compare("default epoch, with distortion / PyTorch's plain one", 1.25, default, torch_epoch(labels, pixels))
-        compare("default epoch, with distortion / eight matrix products", "-", default, products)
+        np.savez(folder / "data.npz", labels=labels, pixels=pixels)
+        compare_epochs(folder / "data.npz")
 
         read = lambda: read_csv(train_csv)  # noqa: E731
         compare("reading the CSV file / pandas", 1.0, read, lambda: pandas_read(train_csv), 3)
@@ -290,4 +358,7 @@ def make_photo(path):
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--epochs"]:
+        serve_epochs(*sys.argv[2:])
+    else:
+        main()

@@ -17,6 +17,11 @@ sys.path[:0] = [str(REPO), str(REPO / "datasets")]
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in a shell's background job it would be ignored
 
 
+FULL = bool(os.environ.get("FULL"))  # tests at full size: some twenty minutes
+posix = pytest.mark.skipif(os.name == "nt", reason="signals, limits and special files are POSIX's")
+linux = pytest.mark.skipif(not os.path.exists("/proc/self/environ"), reason="looks for processes in /proc")
+
+
 def run(script, *args, cwd, check=None, **options):
     """Run a script of ours to its end; `check` is the exit status that it must have."""
     command = [sys.executable, REPO / script, *args]
@@ -47,6 +52,27 @@ def write_rows(path, count=200, seed=0):
         row[1 + 78 * row[0] : 79 + 78 * row[0]] = 255
     path.write_text("".join(",".join(map(str, row)) + "\n" for row in rows), encoding="utf-8")
     return rows
+
+
+def mutate(data, other, rng):
+    """Return `data` cut, flipped, spliced with another file, filled with zeros, or with that file's head."""
+    data, at = bytearray(data), rng.randrange(len(data))
+    length = rng.randrange(1, 1 + len(data) - at)
+    kind = rng.randrange(6)
+    if kind == 0:
+        return bytes(data[:at])
+    if kind == 1:
+        for _ in range(rng.choice((1, 1, 4, 30))):
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    elif kind == 2:
+        data[at:] = other[min(at, len(other)) :]
+    elif kind == 3:
+        data[at : at + length] = bytes(length)
+    elif kind == 4:
+        data[: min(at, 40)] = other[: min(at, 40)]
+    else:
+        del data[at : at + length]
+    return bytes(data)
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,8 @@ def test_natural_order_of_names(tmp_path, folder):
 @pytest.mark.parametrize(
     "train, test",
     [("MNIST - JPG - training", "MNIST - JPG - testing"), ("trainingSet", "testSet"), ("train", "test")]
-    + [("TRAIN", "TEST"), ("my training digits", "latest_testing")],
+    + [("TRAIN", "TEST"), ("my training digits", "latest_testing"), ("mnistTrain", "mnistTest")]
+    + [("latest_train", "latest_test2"), ("MNISTtrain", "2test")],
 )
 def test_the_usual_names_of_folders_are_understood(tmp_path, train, test):
     make_folders(tmp_path / "digits", train, test)
@@ -121,6 +122,31 @@ def test_all_of_mnist(tmp_path, mnist):
                 assert label == int(path.parent.name) and (row == np.asarray(image.convert("L")).ravel()).all(), path
 
 
+# Several folders.
+
+
+def test_the_rows_of_several_folders_follow_one_another(tmp_path, folder):
+    make_folders(tmp_path / "own", "train", "test")
+    shutil.rmtree(tmp_path / "own" / "test")  # pictures to learn from, and none to test with
+    for path in (tmp_path / "own").rglob("10.jpg"):
+        path.unlink()
+    result = convert("own", "digits", "own", "-o", ".", cwd=tmp_path, check=0)
+    assert "train_images.csv: 40 rows (10 from own, 20 from digits, 10 from own)" in result.stderr
+    assert "test_images.csv: 10 rows (10 from digits)" in result.stderr
+    one, two = read_csv(tmp_path / "train_images.csv"), None
+    convert("digits", "-o", ".", "-q", cwd=tmp_path, check=0)
+    two = read_csv(tmp_path / "train_images.csv")
+    for several, single in zip(one, two):
+        np.testing.assert_array_equal(several[10:30], single)
+        np.testing.assert_array_equal(several[:10], single[::2])
+        np.testing.assert_array_equal(several[30:], single[::2])
+
+
+def test_one_folder_of_several_that_cannot_be_used_is_named(tmp_path, folder):
+    assert "nowhere: no such folder" in error_line(convert("digits", "nowhere", "-o", ".", cwd=tmp_path))
+    assert os.listdir(tmp_path) == ["digits"]
+
+
 # Bad pictures and folders.
 
 
@@ -139,10 +165,10 @@ def bad_pictures(folder):
         server.bind("socket.jpg")
         os.chdir(here)
     return {
-        "text.jpg": "not a picture that Pillow can read",
+        "text.jpg": "not a picture that can be read: save it as JPG or PNG",
         "empty.jpg": "empty file",
         "cut.jpg": "truncated",
-        "folder.jpg": "Is a directory",
+        "folder.jpg": "a folder, not a picture",
         "dangling.jpg": "No such file",
         "fifo.jpg": "not a regular file",
         "socket.jpg": "not a regular file",
@@ -170,9 +196,10 @@ def test_bad_pictures_are_named_with_the_reason_and_the_others_converted(tmp_pat
         (lambda d: shutil.rmtree(d / "training"), 'no sub-folder with "train" in its name'),
         (lambda d: shutil.rmtree(d / "testing"), 'no sub-folder with "test" in its name'),
         (lambda d: (d / "train2").mkdir(), "more than one sub-folder"),
+        (lambda d: (d / "testing").rename(d / "latest_photos"), 'no sub-folder with "test" in its name'),
         (lambda d: (shutil.rmtree(d / "testing/3"), shutil.rmtree(d / "testing/8")), "no sub-folder 3, 8"),
         (lambda d: [p.unlink() for p in d.glob("testing/*/*")], "testing: no pictures"),
-        (lambda d: [p.write_text("x") for p in d.glob("training/*/*")], "none of the 20 pictures can be read"),
+        (lambda d: [p.write_text("x") for p in d.glob("training/*/*")], "none of the pictures can be read"),
     ],
 )
 def test_folders_that_cannot_be_used_change_nothing(tmp_path, folder, spoil, message):
@@ -186,7 +213,7 @@ def test_folders_that_cannot_be_used_change_nothing(tmp_path, folder, spoil, mes
         assert (tmp_path / csv).read_text() == "old"
 
 
-@pytest.mark.parametrize("output, message", [("missing", "no such folder"), ("file", "no such folder")])
+@pytest.mark.parametrize("output, message", [("missing", "No such file or directory"), ("file", "Not a directory")])
 def test_an_output_folder_that_cannot_be_used(tmp_path, folder, output, message):
     (tmp_path / "file").write_text("")
     assert message in error_line(convert(folder, "-o", output, cwd=tmp_path))
@@ -228,8 +255,9 @@ HEADER = ",".join(["label", *(f"pixel{i}" for i in range(784))]) + "\n"
         TEXT.rstrip("\n"),
         TEXT.replace(",", ", "),
         TEXT.replace("\n", "\n\n"),
+        TEXT.replace(",9,", ",009,"),
     ],
-    ids=["plain", "header", "CRLF", "BOM", "BOM and header", "no last newline", "spaces", "blank lines"],
+    ids=["plain", "header", "CRLF", "BOM", "BOM and header", "no last newline", "spaces", "blank lines", "zeros"],
 )
 def test_csv_files_are_read_as_others_write_them(tmp_path, text):
     np.testing.assert_array_equal(read(tmp_path, text), ROWS)
@@ -256,6 +284,8 @@ def with_value(row, column, value):
         (with_value(0, 9, "1e400"), "line 1: value 10 is '1e400'"),
         (with_value(0, 9, "nan"), "line 1: value 10 is 'nan'"),
         (with_value(0, 9, '"5"'), "line 1: value 10 is '\"5\"'"),
+        (with_value(2, 9, "0256"), "line 3: value 10 is '0256'"),
+        (with_value(0, 8, "007").replace("007,9,", "007,x,"), "line 1: value 10 is 'x'"),
         (with_value(2, 0, "10"), "line 3: the label is 10, not 0 to 9"),
         (HEADER + "\n" + with_value(1, 0, "255"), "line 4: the label is 255"),
         (HEADER + with_value(1, 0, "x"), "line 3: value 1 is 'x'"),

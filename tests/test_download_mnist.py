@@ -126,7 +126,7 @@ sys.argv[0] = script.__file__
 script.MIRRORS, script.FILES, script.TIMEOUT = {mirrors!r}, {sums(files)!r}, 1
 script.TARGET = script.Path({str(datasets / "mnist")!r})
 {before}
-sys.exit(script.main({args!r}))
+script.run(lambda: script.main({args!r}))
 """
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"} | options
     environment = {**os.environ, "no_proxy": "*"}

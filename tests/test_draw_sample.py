@@ -39,7 +39,7 @@ def test_the_sample_is_what_the_script_draws():
 
 def test_drawing_again_gives_the_same_files_and_leaves_nothing_else(tmp_path):
     few = "import draw_sample as d, sys, pathlib; d.COUNTS = {'training': 2, 'testing': 1}"
-    few += "; d.SAMPLE = pathlib.Path('sample').resolve(); sys.exit(d.main(['-q']))"
+    few += "; d.SAMPLE = pathlib.Path('sample').resolve(); d.run(lambda: d.main(['-q']))"
     env = {**os.environ, "PYTHONPATH": str(REPO / "datasets")}
     drawn = []
     for _ in range(2):

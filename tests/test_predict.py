@@ -3,6 +3,7 @@
 import csv
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -70,6 +71,31 @@ def test_paths_come_from_standard_input(predict, folder, end):
     assert answers(predict("-", input=end.join(ORDER), check=0)) == (ORDER, DIGITS)
 
 
+def test_paths_on_standard_input_may_end_in_zero_bytes(predict, folder):
+    os.rename(folder / "z.jpg", folder / "two\nlines.jpg")
+    paths = [*ORDER[:4], "mixed/two\nlines.jpg"]
+    shown = [*ORDER[:4], "mixed/two\\nlines.jpg"]
+    for text in ("\0".join(paths), "\0".join(paths) + "\0"):
+        assert answers(predict("-0", "-", input=text, check=0)) == (shown, DIGITS)
+    assert "give -0" in error_line(predict("-", input="\0".join(ORDER)))
+
+
+def test_the_table_is_the_same_bytes_in_every_run(predict, tmp_path, network):
+    """However the pictures come: at once, where workers read them 64 at a time, or one by one."""
+    paths = [str(path) for path in sorted((SAMPLE / "testing").rglob("*.jpg"))] * 8
+    predict("-", "-o", "a.csv", input="\n".join(paths), check=0)
+    rows = []
+    for digit in range(10):
+        answer = module.read(paths[60 * digit : 60 * digit + 2], load_network(network))
+        rows += [[a.path, a.digit, *(f"{p:.6f}" for p in (a.p.max(), *a.p))] for a in answer]
+    with open(tmp_path / "a.csv", encoding="utf-8", newline="") as file:
+        table = list(csv.reader(file))[1:]
+    for turn in range(8):
+        assert [table[600 * turn + 60 * digit + i] for digit in range(10) for i in (0, 1)] == [
+            list(map(str, row)) for row in rows
+        ]
+
+
 def test_labelled_folders_are_summed_up(predict, tmp_path):
     for label, digit in ((3, 3), (4, 4), (4, 3), (4, 3), (9, 1)):
         path = tmp_path / "labelled" / str(label) / f"{len(list(tmp_path.rglob('*.jpg')))}.jpg"
@@ -117,6 +143,25 @@ def test_the_sheet_shows_the_wrong_ones_first(predict, tmp_path):
     assert red[: module.TILE[0] + 8].any() and not red[module.TILE[0] + 8 :].any()
 
 
+def test_the_sheet_shows_what_could_not_be_read_and_the_thinnest_picture(predict, tmp_path):
+    Image.new("RGB", (5000, 2), (0, 0, 255)).save(tmp_path / "wide.png")
+    (tmp_path / "text.jpg").write_text("no picture")
+    predict("wide.png", "text.jpg", "--sheet", "sheet.png", check=1)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        pixels = np.asarray(sheet.convert("RGB")).astype(int)
+    blue = pixels[..., 2] - pixels[..., 0] > 200
+    assert blue.sum() >= 4 * 50
+    red = (pixels[..., 0] - pixels[..., 1] > 100).any(axis=0)
+    assert red[: module.TILE[0]].any() and red[module.TILE[0] : 2 * module.TILE[0]].any()
+
+
+@pytest.mark.parametrize("name, format", [("s.png", "PNG"), ("s.JPG", "JPEG"), ("s.webp", "WEBP")])
+def test_the_sheet_has_the_format_that_its_name_says(predict, tmp_path, name, format):
+    predict(drawn(3), "--sheet", name, check=0)
+    with Image.open(tmp_path / name) as sheet:
+        assert sheet.format == format
+
+
 def test_a_sheet_of_many_pictures_is_no_larger_than_a_page(predict, tmp_path):
     predict(SAMPLE / "testing", "--sheet", "sheet.png", check=0)
     with Image.open(tmp_path / "sheet.png") as sheet:
@@ -138,10 +183,34 @@ def test_predict_returns_an_int_or_a_list_of_ints(folder, network):
     assert all(type(digit) is int for digit in module.predict(str(folder), network))
 
 
-def test_predict_names_what_it_cannot_read(folder, network):
+def test_predict_takes_a_picture_that_is_open_and_leaves_it_alone(network):
+    with Image.open(drawn(7)) as picture:
+        assert module.predict(picture, network) == 7
+        assert picture.size == (28, 28)
+    large = Image.open(drawn(4)).resize((300, 300))
+    before = large.tobytes()
+    assert module.predict(large, network) == 4
+    assert large.tobytes() == before
+
+
+def test_main_called_from_python_leaves_the_process_as_it_was(folder, network, monkeypatch, capsys):
+    """capsys puts streams in place that are not the process's own."""
+    monkeypatch.chdir(folder.parent)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    streams = sys.stdout, sys.stderr
+    assert module.main(["--network", str(network), "mixed"]) == 0
+    assert capsys.readouterr().out.count("\n") == 5
+    with pytest.raises(InputError, match="nowhere.npz: no such file"):
+        module.main(["--network", "nowhere.npz", "mixed"])
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
+    assert (sys.stdout, sys.stderr) == streams
+
+
+def test_predict_tells_what_it_cannot_read(folder, network):
     (folder / "b" / "text.jpg").write_text("no picture")
+    assert module.predict(folder, network) == [*DIGITS[:4], None, DIGITS[4]]
     with pytest.raises(InputError, match="text.jpg: not a picture"):
-        module.predict(folder, network)
+        module.predict(folder / "b" / "text.jpg", network)
     with pytest.raises(ValueError, match="nowhere.jpg: No such file"):
         module.predict("nowhere.jpg", network)
 
@@ -164,7 +233,7 @@ def test_bad_pictures_are_named_and_the_others_read(predict, folder):
     result = predict("mixed", "missing.jpg", check=1)
     assert answers(result) == (ORDER, DIGITS)
     assert result.stderr.splitlines() == [
-        "predict.py: error: mixed/b/text.jpg: not a picture that Pillow can read",
+        "predict.py: error: mixed/b/text.jpg: not a picture that can be read: save it as JPG or PNG",
         "predict.py: error: mixed/empty.jpg: empty file",
         "predict.py: error: missing.jpg: No such file or directory",
     ]
@@ -180,7 +249,11 @@ def test_bad_pictures_are_named_and_the_others_read(predict, folder):
         ([], "the following arguments are required: PATH: see predict.py -h"),
         (["--nonsense", "7.jpg"], "--nonsense"),
         (["--network", "missing.npz", "7.jpg"], "missing.npz: no such file: run train_network.py first"),
-        (["-o", "missing/answers.csv", "7.jpg"], "missing: no such folder"),
+        (["-o", "missing/answers.csv", "7.jpg"], "missing/answers.csv: No such file or directory"),
+        (["-o", "answers.csv", "--sheet", "missing/s.png", "7.jpg"], "missing/s.png: No such file or directory"),
+        (["--sheet", "sheet.txt", "7.jpg"], "sheet.txt: cannot be drawn in that format"),
+        (["--sheet", "sheet", "7.jpg"], "sheet: cannot be drawn in that format"),
+        (["-o", "network.npz", "7.jpg"], "network.npz: named twice"),
         (["-o", "empty", "7.jpg"], "empty: not a file that can be replaced"),
     ],
 )
@@ -200,14 +273,15 @@ def test_the_old_answers_stay_where_no_picture_could_be_read(predict, tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="such names are POSIX's")
 @pytest.mark.parametrize(
     "name",
-    [b"two words.jpg", b"tab\there.jpg", b"new\nline.jpg", b"'\"$(x)`.jpg", "\U0001f642.jpg".encode(), b"\xff\xfe.jpg"]
-    + [b"-q", b"--help.jpg", b"\x1b[31mred.jpg"],
+    [b"two words.jpg", b"tab\there.jpg", b"new\nline.jpg", b"'\"$(x)`.jpg", b"\xff\xfe.jpg", b"-q", b"--help.jpg"]
+    + [b"\x1b[31mred.jpg", *map(str.encode, ("\U0001f642.jpg", "\u202egpj.exe.jpg", "4\u202fPM.jpg"))],
 )
 def test_any_name_is_read_and_printed_on_one_line(tmp_path, network, name):
     os.mkdir(tmp_path / "odd")
     path = os.path.join(os.fsencode(tmp_path), b"odd", name)
     shutil.copy(drawn(4), path)
     shown = b"odd/" + name.replace(b"\t", b"\\t").replace(b"\n", b"\\n").replace(b"\x1b", b"\\x1b")
+    shown = shown.replace("\u202e".encode(), b"\\u202e")  # it would have the rest written from right to left
     command = [sys.executable, REPO / "predict.py", "--network", network]
     for args in ([b"odd"], [b"odd/" + name, b"odd/missing"]):
         result = subprocess.run([*command, *args], cwd=tmp_path, capture_output=True)
@@ -221,6 +295,20 @@ def test_any_name_is_read_and_printed_on_one_line(tmp_path, network, name):
 def test_a_link_that_leads_back_is_followed_once(predict, folder):
     (folder / "b" / "up").symlink_to(folder, target_is_directory=True)
     assert answers(predict("mixed", check=0)) == (ORDER, DIGITS)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="paths are shorter there")
+def test_folders_within_folders_without_end_are_named(predict, folder):
+    deep = os.open(folder, os.O_RDONLY)
+    for _ in range(300):
+        os.mkdir("d", dir_fd=deep)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=deep)
+        os.close(deep)
+        deep = deeper
+    os.close(deep)
+    result = predict("mixed", check=1)
+    assert answers(result) == (ORDER, DIGITS)
+    assert result.stderr.count("\n") == 1 and "d: a folder, not a picture" in result.stderr
 
 
 def test_a_linked_folder_is_read(predict, folder, tmp_path):
@@ -240,7 +328,10 @@ def test_closed_standard_input_is_told(predict):
 def test_a_picture_is_never_written_over(predict, folder):
     before = (folder / "a.jpg").read_bytes()
     assert "give another name" in error_line(predict("mixed", "-o", "mixed/a.jpg"))
-    assert "give another name" in error_line(predict("mixed", "-o", "x", "--sheet", "x"))
+    assert "give another name" in error_line(predict("mixed", "-o", "new.jpg"))
+    assert "named twice" in error_line(predict("mixed/a.jpg", "--sheet", "mixed/a.jpg"))
+    (folder / "link.csv").symlink_to(folder.parent / "sheet.png")
+    assert "named twice" in error_line(predict("mixed", "-o", "mixed/link.csv", "--sheet", "sheet.png"))
     assert (folder / "a.jpg").read_bytes() == before
 
 

@@ -4,136 +4,26 @@ In small by default; with the environment variable FULL=1 at full size (some twe
 """
 
 import errno
-import functools
-import io
 import os
 import random
 import re
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import time
 import uuid
-import warnings
-import zlib
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPO, SAMPLE, drawn, error_line, run, write_rows
-from PIL import Image
+from conftest import FULL, REPO, SAMPLE, drawn, error_line, linux, mutate, posix, run, write_rows
 
-from data_tocsv import InputError, read_csv, to_csv, try_images
+from data_tocsv import InputError, read_csv, to_csv
 from train_network import init_params, load_network, save_network
 
-FULL = bool(os.environ.get("FULL"))
-posix = pytest.mark.skipif(os.name == "nt", reason="signals, limits and special files are POSIX's")
-linux = pytest.mark.skipif(not os.path.exists("/proc/self/environ"), reason="looks for processes in /proc")
-
-
 # Broken files.
-
-
-def mutate(data, other, rng):
-    """Return `data` cut, flipped, spliced with another file, filled with zeros, or with that file's head."""
-    data, at = bytearray(data), rng.randrange(len(data))
-    length = rng.randrange(1, 1 + len(data) - at)
-    kind = rng.randrange(6)
-    if kind == 0:
-        return bytes(data[:at])
-    if kind == 1:
-        for _ in range(rng.choice((1, 1, 4, 30))):
-            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-    elif kind == 2:
-        data[at:] = other[min(at, len(other)) :]
-    elif kind == 3:
-        data[at : at + length] = bytes(length)
-    elif kind == 4:
-        data[: min(at, 40)] = other[: min(at, 40)]
-    else:
-        del data[at : at + length]
-    return bytes(data)
-
-
-@functools.cache
-def encoded():
-    """Return a drawn digit as the bytes of every format that Pillow writes and reads here."""
-    Image.init()
-    files = {}
-    for format in sorted(set(Image.SAVE) & set(Image.OPEN) - {"IM"}):  # Pillow is about to drop IM
-        for mode in ("L", "RGB", "1", "RGBA", "P"):
-            file = io.BytesIO()
-            try:
-                Image.open(drawn(3)).convert(mode).save(file, format)
-                Image.open(io.BytesIO(file.getvalue())).load()
-            except Exception:  # not every format takes every mode
-                continue
-            files[f"{format}-{mode}"] = file.getvalue()
-            break
-    return files
-
-
-@pytest.fixture
-def no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-
-
-def test_every_broken_picture_is_answered_or_refused_with_a_reason(tmp_path, no_warnings, capfd):
-    rng, files = random.Random(1), list(encoded().values())
-    common = [data for name, data in encoded().items() if name.startswith(("JPEG", "PNG"))]
-    path = tmp_path / "x.jpg"
-    for index in range(20_000 if FULL else 600):
-        path.write_bytes(mutate(rng.choice(common if index % 2 else files), rng.choice(files), rng))
-        ((_, result),) = try_images([path])
-        if isinstance(result, str):
-            assert result and len(result) < 200, result
-        else:
-            assert result.shape == (784,) and result.dtype == np.uint8
-    assert capfd.readouterr() == ("", "")
-
-
-def test_every_format_that_pillow_reads_is_read(tmp_path):
-    files = encoded()
-    assert len(files) > 15
-    for name, data in files.items():
-        (tmp_path / name).write_bytes(data)
-        ((_, result),) = try_images([tmp_path / name])
-        assert not isinstance(result, str), (name, result)
-
-
-def png(width, height, data=b""):
-    def chunk(name, body):
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
-
-
-def test_pictures_that_would_fill_the_memory_are_refused(tmp_path, no_warnings):
-    (tmp_path / "bomb.png").write_bytes(png(100_000, 100_000, bytes(10_000)))
-    ((_, reason),) = try_images([tmp_path / "bomb.png"])
-    assert "bomb" in reason
-
-
-def test_odd_but_valid_pictures(tmp_path, no_warnings):
-    digit = Image.open(drawn(3))
-    exif = Image.Exif()
-    exif[0x010E] = "x" * 60_000
-    digit.save(tmp_path / "exif.jpg", exif=exif)
-    frames = [digit, *(Image.open(drawn(3, index)) for index in range(1, 5))]
-    digit.save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    for name in ("exif.jpg", "moving.gif"):
-        ((_, result),) = try_images([tmp_path / name])
-        assert not isinstance(result, str)
-    for size in ((1, 1), (1, 5000), (5000, 1), (2, 2)):
-        for value in (0, 255):
-            Image.new("L", size, value).save(tmp_path / "thin.png")
-            try_images([tmp_path / "thin.png"])
 
 
 def test_answers_and_errors_add_up_to_the_files(tmp_path, network):
@@ -173,7 +63,7 @@ def test_devices_are_never_opened(tmp_path, network, device):
     run("predict.py", "--network", network, device, cwd=tmp_path, check=2, stdin=subprocess.DEVNULL)
 
 
-def test_every_broken_csv_file_is_read_right_or_refused_with_a_line(tmp_path, no_warnings):
+def test_every_broken_csv_file_is_read_right_or_refused_with_a_line(tmp_path):
     rng = random.Random(3)
     rows = np.random.default_rng(0).integers(0, 256, (30, 785), dtype=np.uint8)
     rows[:, 0] %= 10
@@ -207,10 +97,11 @@ def test_a_line_without_end_is_refused_before_it_fills_the_memory(tmp_path):
     assert time.monotonic() - start < 5
 
 
-def test_every_broken_npz_file_is_read_or_refused(tmp_path, no_warnings):
+def test_every_broken_npz_file_is_read_or_refused(tmp_path):
     rng = random.Random(4)
     path = tmp_path / "x.npz"
-    save_network(init_params(np.random.default_rng(0)), path)
+    with open(path, "wb") as file:
+        save_network(init_params(np.random.default_rng(0)), file)
     good = path.read_bytes()
     ends = [(0, 300), (len(good) - 1000, len(good))]  # where the file says what is in it
     for index in range(2000 if FULL else 100):
@@ -285,7 +176,9 @@ def test_a_signal_at_any_moment_leaves_whole_files_and_no_process(tmp_path, jobs
         command = [sys.executable, REPO / script, *args]
         options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
         process = subprocess.Popen(command, cwd=tmp_path, env=env, start_new_session=True, **options)
-        time.sleep(rng.uniform(0.1, 1.0))
+        while not list(tmp_path.glob(".*.new")) and process.poll() is None:
+            time.sleep(0.01)  # it still imports
+        time.sleep(rng.uniform(0, 0.8))
         os.killpg(process.pid, number)  # as a terminal does
         _, err = process.communicate(timeout=30)
         assert "Traceback" not in err and "Exception ignored" not in err, err
@@ -301,36 +194,10 @@ def test_a_signal_at_any_moment_leaves_whole_files_and_no_process(tmp_path, jobs
         left = set(os.listdir(tmp_path)) - {"train_images.csv", "test_images.csv", "network.npz", "answers.csv"}
         if name == "SIGKILL":
             for file in left:
-                assert file.startswith("."), file
+                assert re.fullmatch(rf"\.({output}|test_images.csv)\.[0-9a-f]+\.new", file), file
                 os.unlink(tmp_path / file)
         else:
             assert not left
-
-
-FINALIZER = """
-import signal, sys, time
-import data_tocsv
-
-class Fragile:
-    def __del__(self):
-        signal.raise_signal(signal.SIGTERM)
-
-@data_tocsv.command
-def main(argv=None):
-    Fragile()
-    for _ in range(2000):
-        time.sleep(0.01)
-
-sys.exit(main())
-"""
-
-
-@posix
-def test_a_signal_that_falls_into_a_finalizer_is_not_lost():
-    start = time.monotonic()
-    result = subprocess.run([sys.executable, "-c", FINALIZER], cwd=REPO, capture_output=True, text=True)
-    assert (result.returncode, result.stderr) == (128 + signal.SIGTERM, "")
-    assert time.monotonic() - start < 10
 
 
 @linux
@@ -404,7 +271,7 @@ def test_a_full_disk_is_told_and_the_old_file_stays(tmp_path, network, small_dis
 def test_a_read_only_file_system_is_told(tmp_path, network, small_disk):
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     line = error_line(run("predict.py", "--network", network, drawn(1), "-o", "disk/answers.csv", cwd=tmp_path))
-    assert "disk: cannot be written to" in line
+    assert "disk/answers.csv: Read-only file system" in line
 
 
 @posix
