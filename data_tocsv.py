@@ -510,23 +510,23 @@ def work():
 def walk(folder, above=()):
     """Yield the path (str) of every file in `folder` and its sub-folders, in natural order.
 
-    A link that leads back to a folder above it is passed over. A folder that cannot be listed is itself yielded:
-    read_image will say why. above: the identities of the folders above it.
+    A link that leads back to a folder above (`above` has their inodes and devices) is passed over. A folder that cannot
+    be listed is itself yielded: read_image will say why.
     """
     try:
-        status = os.stat(folder)
-        identity, entries = (status.st_dev, status.st_ino), list_folder(folder)
+        here = os.stat(folder)[1:3]
+        if len(above) == 200:  # much deeper, Python's own stack would end
+            raise OSError
+        entries = [] if here in above else list_folder(folder)
     except OSError:
-        entries, identity = None, None
-    if entries is None or len(above) == 200:  # deeper, Python's own stack would end
         yield folder
-    elif identity not in above:
-        for entry in entries:
-            # entry.is_dir() fails on a link that leads to itself
-            if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
-                yield from walk(entry.path, (*above, identity))
-            else:
-                yield entry.path
+        return
+    for entry in entries:
+        # entry.is_dir() fails on a link that leads to itself
+        if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
+            yield from walk(entry.path, (*above, here))
+        else:
+            yield entry.path
 
 
 def list_folder(folder):
@@ -740,35 +740,22 @@ def one_line(text):
 # The command.
 
 
-def find_part(folder, word):
-    """Return the path of the sub-folder of `folder` in whose name a word begins with "train" (or "test"), or None.
+def find_pictures(folder, word):
+    """Return the paths of a folder's training (or testing) pictures: by digit, then by name, 2 before 10.
 
-    latest_photos is no testing part: a word begins after anything but a small letter, or with a capital (mnistTrain).
+    They are in the sub-folders 0 to 9 of a sub-folder in whose name a word begins with "train" (or "test"), as it does
+    after all but a small letter, or with a capital: trainingSet, mnistTest, latest_train. None is needed.
     """
     begins = re.compile(f"(?<![a-z])(?i:{word})|{word.title()}")
-    found = [e.path for e in list_folder(folder) if os.path.isdir(e.path) and begins.search(e.name)]
-    if len(found) > 1:
-        raise InputError(f'{folder}: more than one sub-folder with "{word}" in its name: {", ".join(found)}')
-    return found[0] if found else None
-
-
-def list_parts(folders, word):
-    """Return a list of (folder, paths of the pictures in its "train" (or "test") part) of the folders that have one."""
-    parts = [(folder, list_pictures(part)) for folder in folders if (part := find_part(folder, word))]
-    if not parts:
-        where = f"put pictures into {folders[0]}/{word}ing/0 to 9"
-        raise InputError(f'{", ".join(folders)}: no sub-folder with "{word}" in its name: {where}')
-    return parts
-
-
-def list_pictures(part):
-    """Return the paths of the pictures in the sub-folders 0 to 9 of `part`: by digit, then by name, 2 before 10."""
-    missing = [digit for digit in DIGITS if not os.path.isdir(os.path.join(part, digit))]
-    if missing:
-        raise InputError(f"{part}: no sub-folder {', '.join(missing)}: the pictures must be in sub-folders 0 to 9")
-    paths = [entry.path for digit in DIGITS for entry in list_folder(os.path.join(part, digit))]
-    if not paths:
-        raise InputError(f"{part}: no pictures in its sub-folders 0 to 9")
+    parts = [e.path for e in list_folder(folder) if os.path.isdir(e.path) and begins.search(e.name)]
+    if len(parts) > 1:
+        raise InputError(f'{folder}: more than one sub-folder with "{word}" in its name: {", ".join(parts)}')
+    paths = []
+    for part in parts:
+        missing = [digit for digit in DIGITS if not os.path.isdir(os.path.join(part, digit))]
+        if missing:
+            raise InputError(f"{part}: no sub-folder {', '.join(missing)}: the pictures must be in sub-folders 0 to 9")
+        paths = [entry.path for digit in DIGITS for entry in list_folder(os.path.join(part, digit))]
     return paths
 
 
@@ -805,26 +792,27 @@ def main(argv=None):
     args = parser.parse_args(argv)
 
     folders = args.folders or ["datasets/mnist" if os.path.isdir("datasets/mnist") else "datasets/sample"]
-    for folder in folders:
-        if not os.path.isdir(folder):
-            what = "not a folder" if os.path.exists(folder) else "no such folder"
-            raise InputError(f"{folder}: {what}: name one that holds training and testing")
-    sources = {TRAIN_CSV: list_parts(folders, "train"), TEST_CSV: list_parts(folders, "test")}
+    sources = [[(folder, find_pictures(folder, word)) for folder in folders] for word in ("train", "test")]
+    for word, source in zip(("train", "test"), sources):
+        if not any(paths for _, paths in source):
+            where = f"put some into {folders[0]}/{word}ing/0 to 9"
+            raise InputError(f'{", ".join(folders)}: no pictures in a sub-folder with "{word}" in its name: {where}')
+    targets = [os.path.join(args.output, os.path.basename(csv)) for csv in (TRAIN_CSV, TEST_CSV)]
     status, told = 0, []
     with contextlib.ExitStack() as stack:  # both files are replaced, or none
-        targets = [os.path.join(args.output, os.path.basename(csv)) for csv in sources]
         files = [stack.enter_context(replacing(target)) for target in targets]
-        for target, file, parts in zip(targets, files, sources.values()):
-            shares = []  # of the folders, in rows
-            for _, paths in parts:
+        for target, file, source in zip(targets, files, sources):
+            rows = {}  # how many there are from each folder
+            for folder, paths in source:
                 bar = progress(paths, args.quiet, desc=os.path.basename(target), unit=" pictures")
-                shares.append(write_rows(file, bar))
-                status = status or int(shares[-1] < len(paths))
-            if not sum(shares):
-                raise InputError(f"{target}: not written: none of the pictures can be read")
-            told.append(f"{target}: {sum(shares):,} rows")
+                rows[folder] = rows.get(folder, 0) + write_rows(file, bar)
+            total, read = sum(rows.values()), sum(len(paths) for _, paths in source)
+            if not total:
+                raise InputError(f"{target}: not written: none of the {read:,} pictures can be read")
+            status = status or int(total < read)
+            told.append(f"{target}: {total:,} rows")
             if len(folders) > 1:
-                told[-1] += f" ({', '.join(f'{rows:,} from {folder}' for rows, (folder, _) in zip(shares, parts))})"
+                told[-1] += f" ({', '.join(f'{count:,} from {folder}' for folder, count in rows.items())})"
         for file in files:  # all that can fail has been done before the first is replaced
             sync(file)
     for line in [*told, "next: python train_network.py"]:

@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # data_tocsv is in the folder above this script's
-from data_tocsv import DIGITS, SIZE, InputError, Parser, list_parts, progress, run, say
+from data_tocsv import DIGITS, SIZE, InputError, Parser, find_pictures, progress, run, say
 
 MIRRORS = ["https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/"]
 FILES = {  # bytes and SHA-256, as TensorFlow Datasets publishes them
@@ -151,9 +151,11 @@ def main(argv=None):
     if not there:
         make_mnist(quiet)
     try:
-        training, testing = (len(list_parts([str(TARGET)], word)[0][1]) for word in ("train", "test"))
+        training, testing = (len(find_pictures(TARGET, word)) for word in ("train", "test"))
     except InputError as error:
         raise InputError(f"{error}; or move {TARGET} away and run this again") from error
+    if not training or not testing:
+        raise InputError(f"{TARGET}: no training or no testing pictures there: move it away and run this again")
     say(f"{TARGET}: {'already there, ' * there}{training:,} training and {testing:,} testing pictures", quiet)
     say("next: python data_tocsv.py", quiet)
     return 0

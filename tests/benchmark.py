@@ -25,7 +25,7 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
 import train_network  # noqa: E402
-from data_tocsv import list_parts, read_csv, read_image, to_csv  # noqa: E402
+from data_tocsv import find_pictures, read_csv, read_image, to_csv  # noqa: E402
 
 PYTHON = [sys.executable]
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as it is for users
@@ -99,7 +99,7 @@ def make_data(folder):
     labels, pixels = (np.resize(array, (60_000, *array.shape[1:])) for array in read_csv(folder / "train_images.csv"))
     (folder / "train.csv").write_bytes(to_csv(np.column_stack([labels, pixels])))
     for part, word, count in (("training", "train", 10_000), ("testing", "test", 10)):
-        ((_, paths),) = list_parts([source], word)
+        paths = find_pictures(source, word)
         paths = itertools.cycle(paths[:: max(1, len(paths) // count)])  # of all digits
         for index, path in zip(range(count), paths):
             target = folder / "jpgs" / part / str(index % 10)

@@ -131,8 +131,8 @@ def test_the_rows_of_several_folders_follow_one_another(tmp_path, folder):
     for path in (tmp_path / "own").rglob("10.jpg"):
         path.unlink()
     result = convert("own", "digits", "own", "-o", ".", cwd=tmp_path, check=0)
-    assert "train_images.csv: 40 rows (10 from own, 20 from digits, 10 from own)" in result.stderr
-    assert "test_images.csv: 10 rows (10 from digits)" in result.stderr
+    assert "train_images.csv: 40 rows (20 from own, 20 from digits)" in result.stderr
+    assert "test_images.csv: 10 rows (0 from own, 10 from digits)" in result.stderr
     one, two = read_csv(tmp_path / "train_images.csv"), None
     convert("digits", "-o", ".", "-q", cwd=tmp_path, check=0)
     two = read_csv(tmp_path / "train_images.csv")
@@ -143,7 +143,7 @@ def test_the_rows_of_several_folders_follow_one_another(tmp_path, folder):
 
 
 def test_one_folder_of_several_that_cannot_be_used_is_named(tmp_path, folder):
-    assert "nowhere: no such folder" in error_line(convert("digits", "nowhere", "-o", ".", cwd=tmp_path))
+    assert "nowhere: No such file or directory" in error_line(convert("digits", "nowhere", "-o", ".", cwd=tmp_path))
     assert os.listdir(tmp_path) == ["digits"]
 
 
@@ -191,15 +191,18 @@ def test_bad_pictures_are_named_with_the_reason_and_the_others_converted(tmp_pat
 @pytest.mark.parametrize(
     "spoil, message",
     [
-        (shutil.rmtree, "digits: no such folder"),
-        (lambda d: (shutil.rmtree(d), d.write_text("")), "digits: not a folder"),
-        (lambda d: shutil.rmtree(d / "training"), 'no sub-folder with "train" in its name'),
-        (lambda d: shutil.rmtree(d / "testing"), 'no sub-folder with "test" in its name'),
+        (shutil.rmtree, "digits: No such file or directory"),
+        (lambda d: (shutil.rmtree(d), d.write_text("")), "digits: Not a directory"),
+        (lambda d: shutil.rmtree(d / "training"), 'no pictures in a sub-folder with "train" in its name'),
+        (lambda d: shutil.rmtree(d / "testing"), 'no pictures in a sub-folder with "test" in its name'),
         (lambda d: (d / "train2").mkdir(), "more than one sub-folder"),
-        (lambda d: (d / "testing").rename(d / "latest_photos"), 'no sub-folder with "test" in its name'),
+        (lambda d: (d / "testing").rename(d / "latest_photos"), 'no pictures in a sub-folder with "test" in its name'),
         (lambda d: (shutil.rmtree(d / "testing/3"), shutil.rmtree(d / "testing/8")), "no sub-folder 3, 8"),
-        (lambda d: [p.unlink() for p in d.glob("testing/*/*")], "testing: no pictures"),
-        (lambda d: [p.write_text("x") for p in d.glob("training/*/*")], "none of the pictures can be read"),
+        (
+            lambda d: [p.unlink() for p in d.glob("testing/*/*")],
+            'digits: no pictures in a sub-folder with "test" in its name',
+        ),
+        (lambda d: [p.write_text("x") for p in d.glob("training/*/*")], "none of the 20 pictures can be read"),
     ],
 )
 def test_folders_that_cannot_be_used_change_nothing(tmp_path, folder, spoil, message):
