@@ -38,7 +38,7 @@ TRAIN_CSV = "datasets/train_images.csv"
 TEST_CSV = "datasets/test_images.csv"
 
 # What people's pictures are saved as. No other is opened: some of Pillow's formats start programs or open more files.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "PPM", "TIFF", "WEBP", "ICO", "AVIF")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "AVIF")
 OTHER_FORMATS = {  # how their files begin
     "HEIC": rb"....ftyp",
     "PDF": rb"%PDF",
@@ -146,8 +146,9 @@ def decoder(file, side):
     memory = picture.width * picture.height * (2 if picture.mode in ("1", "L") else 4)
     if picture.info.get("progressive"):  # all of its coefficients are kept until the end
         memory += 6 * whole
-    elif picture.format == "TIFF":  # a strip of it may be all of it
-        memory *= 2.5
+    elif picture.format == "TIFF":  # a strip of it may be all of it, and a tile more
+        tile = picture.tag_v2.get(322, 0) * picture.tag_v2.get(323, 0)  # its width and length
+        memory = 2.5 * max(memory, 4 * tile)
     elif picture.format in ("WEBP", "AVIF"):  # frames are kept, and the file is read whole and copied
         memory = 16 * whole + 2 * file.seek(0, os.SEEK_END)
     if memory > MAX_MEMORY:
