@@ -100,7 +100,8 @@ def descend(params, velocity, X, Y, rate, momentum):
     A1, A2, P = forward(params, X)
     grads = backward(params, X, A1, A2, P, Y)
     for name, p in params.items():
-        velocity[name] = momentum * velocity[name] + grads[name]
+        velocity[name] *= momentum
+        velocity[name] += grads[name]
         p -= rate * velocity[name]
     return cross_entropy(P, Y)
 
