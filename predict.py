@@ -15,7 +15,6 @@ import itertools
 import sys
 import textwrap
 from collections import Counter
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -57,33 +56,22 @@ def predict(path, network=NETWORK):
             return int(classify(params, read_image(path)[np.newaxis]).argmax())
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
-    return [answer.digit for answer in read(walk(path), params)]
-
-
-class Answer(NamedTuple):
-    """What is made of a picture; a fault (str) and nothing else where it cannot be read."""
-
-    path: str
-    fault: str | None = None
-    pixels: np.ndarray | None = None  # (784,) uint8
-    p: np.ndarray | None = None  # (10,) the probability of each digit
-    digit: int | None = None
-    label: int | None = None  # the right digit, where the folder's name tells it
-
-    @property
-    def is_wrong(self):
-        return self.label not in (None, self.digit)
+    return [None if p is None else int(p.argmax()) for _, _, p in read(walk(path), params)]
 
 
 def read(paths, params):
-    """Yield an Answer for each of the paths, in order."""
+    """Yield (path, pixels, p) for each of the paths, in order: (784,) uint8, and (10,) the probability of each digit.
+
+    Of a picture that cannot be read, (path, reason, None).
+    """
     for path, result in itertools.chain.from_iterable(read_images(paths)):
-        if isinstance(result, str):
-            yield Answer(path, fault=result)
-        else:
-            # one image at a time: its last decimals, too, are then the same whatever it is read with
-            p = classify(params, result[np.newaxis])[:, 0]
-            yield Answer(path, None, result, p, int(p.argmax()), label_of(path))
+        # one image at a time: its last decimals, too, are then the same whatever it is read with
+        yield path, result, None if isinstance(result, str) else classify(params, result[np.newaxis])[:, 0]
+
+
+def is_wrong(path, p):
+    """Is the answer another digit than the one that the folder's name tells?"""
+    return p is not None and label_of(path) not in (None, p.argmax())
 
 
 def expand(paths, end):
@@ -108,31 +96,33 @@ def stdin_paths(end):
 
 
 def draw_sheet(answers, total):
-    """Return a picture (PIL.Image) of a list of Answers, 10 in a row: as given, as the network saw it, what it read."""
+    """Return a picture (PIL.Image) of answers, 10 in a row: each as given, as the network saw it, and what it read.
+
+    answers: a list of what `read` yields.
+    """
     from PIL import ImageDraw  # here, as most runs draw nothing
 
-    rows = -(-len(answers) // 10)
-    sheet = Image.new("RGB", (10 * TILE[0] + 8, rows * TILE[1] + 26), "lightgrey")
+    sheet = Image.new("RGB", (10 * TILE[0] + 8, -(-len(answers) // 10) * TILE[1] + 26), "lightgrey")
     draw = ImageDraw.Draw(sheet)
-    wrong = sum(answer.is_wrong for answer in answers)
+    wrong = sum(is_wrong(path, p) for path, _, p in answers)
     title = f"{len(answers):,} of {total:,} pictures" + (f", {wrong:,} wrong ones first" if wrong else "")
     draw.text((8, 6), title, "black")
-    for index, answer in enumerate(answers):
+    for index, (path, result, p) in enumerate(answers):
         x, y = 8 + index % 10 * TILE[0], 26 + index // 10 * TILE[1]
-        colour = "red" if answer.is_wrong or answer.fault else "black"
-        if answer.is_wrong:
-            draw.rectangle((x - 3, y - 3, x + TILE[0] - 8, y + TILE[1] - 3), outline=colour, width=2)
         with contextlib.suppress(InputError):  # it may be no picture, or gone by now
-            given = thumbnail(answer.path, 56)
+            given = thumbnail(path, 56)
             sheet.paste(given, (x + (56 - given.width) // 2, y + (56 - given.height) // 2))
-        if answer.fault:
-            draw.text((x + 60, y), textwrap.fill(answer.fault, 12, max_lines=4), colour)
+        if p is None:
+            draw.text((x + 60, y), textwrap.fill(result, 12, max_lines=4), "red")
         else:
-            seen = Image.fromarray(answer.pixels.reshape(SIZE, SIZE)).resize((56, 56), Image.Resampling.NEAREST)
+            seen = Image.fromarray(result.reshape(SIZE, SIZE)).resize((56, 56), Image.Resampling.NEAREST)
             sheet.paste(seen, (x + 60, y))
-            text = f"{answer.digit}  {answer.p.max():.1%}" + (f"  not {answer.label}" if answer.is_wrong else "")
+            text, colour = f"{p.argmax()}  {p.max():.1%}", "black"
+            if is_wrong(path, p):
+                text, colour = f"{text}  not {label_of(path)}", "red"
+                draw.rectangle((x - 3, y - 3, x + TILE[0] - 8, y + TILE[1] - 3), outline=colour, width=2)
             draw.text((x, y + 57), text, colour)
-        name = os.path.basename(answer.path)[-20:]
+        name = os.path.basename(path)[-20:]
         draw.text((x, y + 67), name.encode("ascii", "replace").decode(), "grey")  # not every font has more
     return sheet
 
@@ -183,20 +173,20 @@ def main(argv=None):
         if args.sheet:
             sheet = stack.enter_context(replacing(args.sheet, [*inputs, args.output or args.network]))
         paths = expand(args.paths, b"\0" if args.null else b"\n")
-        for answer in read(progress(paths, args.quiet or sys.stdout.isatty(), unit=" pictures"), params):
-            group = unread if answer.fault else wrong if answer.is_wrong else others
+        for path, result, p in read(progress(paths, args.quiet or sys.stdout.isatty(), unit=" pictures"), params):
+            group = unread if p is None else wrong if is_wrong(path, p) else others
             if args.sheet and len(group) < ON_SHEET:
-                group.append(answer)
-            if answer.fault:
-                complain(f"{answer.path}: {answer.fault}")
-                faults[answer.fault] += 1
+                group.append((path, result, p))
+            if p is None:
+                complain(f"{path}: {result}")
+                faults[result] += 1
                 continue
-            pairs[answer.label, answer.digit] += 1
-            confidence = answer.p.max()
-            line = f"{answer.digit}\n" if alone else f"{one_line(answer.path)}\t{answer.digit}\t{confidence:.4f}\n"
+            digit, confidence = p.argmax(), p.max()
+            pairs[label_of(path), digit] += 1
+            line = f"{digit}\n" if alone else f"{one_line(path)}\t{digit}\t{confidence:.4f}\n"
             put(line, needed=not (args.output or args.sheet))  # the files are to be whole, whoever reads this
             if args.output:
-                table.writerow([answer.path, answer.digit, *(f"{p:.6f}" for p in (confidence, *answer.p))])
+                table.writerow([path, digit, *(f"{x:.6f}" for x in (confidence, *p))])
         if not pairs and not faults:
             raise InputError(f"{' '.join(args.paths)}: no pictures there")
         status = 2 if not pairs and NO_DIGIT not in faults else 1 if faults else 0

@@ -1,6 +1,5 @@
 """The network: the mathematics against its definitions, distortion, and training as a command."""
 
-import doctest
 import os
 import re
 import signal
@@ -72,13 +71,6 @@ def test_a_network_small_enough_to_work_by_hand():
     }
     for name, value in expected.items():
         np.testing.assert_allclose(grads[name], np.broadcast_to(value, params[name].shape), err_msg=name)
-
-
-def test_the_worked_example_in_the_readme():
-    readme = (REPO / "README.md").read_text(encoding="utf-8")
-    example = "".join(re.findall(r"```python\n(>>> .*?)```", readme, re.DOTALL))
-    test = doctest.DocTestParser().get_doctest(example, {}, "README.md", None, 0)
-    assert doctest.DocTestRunner().run(test).failed == 0
 
 
 def test_the_gradient_of_every_parameter_agrees_with_finite_differences():
