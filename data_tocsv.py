@@ -28,7 +28,7 @@ import warnings
 from collections import deque
 
 import numpy as np
-from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, ImageFilter, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 SIZE = 28  # pixels a side
@@ -48,19 +48,19 @@ OTHER_FORMATS = {  # how their files begin
 MAX_FILE = 100_000_000  # bytes: more than a phone's largest photo, less than a film
 MAX_MEMORY = 200_000_000  # bytes that a picture may take while it is decoded: an RGB picture of 50 megapixels
 NO_DIGIT = "no digit found"
+SEVERAL = "more than one digit: cut the picture up"
 
-# Lengths below are in pixels of a view: the picture, made VIEW pixels long.
-VIEW = 256  # NIST's scans were about 100 a digit; a pen's stroke is 8 to 30 wide here
-CELL = 8  # the paper is judged by cells of 8 x 8: a camera's noise is averaged away in them
-STROKE = 11  # cells: what is darker than its surroundings and narrower is ink, what is wider is a shadow
+# Lengths below are in pixels of a view: the picture, averaged down to VIEW pixels or fewer.
+VIEW = 128  # NIST's scans were about 100 a digit; a larger view shows no more and takes longer
+SMALL = 56  # a picture up to this long (twice MNIST's) has no room for shadows and ruled lines: its paper is plain
+FLAT = 0.18  # of the pixels: plain paper and ink leave fewer in the middle third between them, uneven light more
+STROKE = 11  # cells of 4 pixels: what is darker than its surroundings and narrower is ink, what is wider is a shadow
 NOISE = 4  # ink is darker than the paper by 4 standard deviations of the paper's noise
 FAINT = 0.03  # and by 3 % of its light: the ripples of JPG are below that, the faintest pencil is above
-RULE = 14  # ruled lines are thinner than this, and drop by less from one side to the other (3 degrees)
+RULE = 7  # ruled lines are thinner than this, and drop by less from one side to the other (3 degrees)
+ROUGH = 0.85  # of the step from pixel to pixel (squared) in white noise: a digit of 8 x 8 has 0.5 to 0.85, others less
 SPECK = 0.05  # of the size of a digit's largest part: what is smaller is dust
-NOSKEW = 0.2  # noise darkens as often as it lightens, ink only darkens: noise has a skew of 0.1, digits have 1 to 6
-CLOSE = 0.6  # of the view: a digit that is smaller is looked at again from nearby
 PEN = 2.6  # the width of MNIST's strokes, in pixels of its 20 x 20 box
-LONGEST = 6  # times a digit's size: the length of a stroke that only noise has (an 8's is about 4)
 # A 28 x 28 image times these gives its mass and its moments in y and x; the middle of a pixel is at + 0.5.
 MOMENTS = np.array([np.ones((SIZE, SIZE)), *(np.indices((SIZE, SIZE)) + 0.5)], np.float32).reshape(3, PIXELS)
 
@@ -73,17 +73,16 @@ class InputError(ValueError):
 
 
 def read_image(path):
-    """Return the picture at `path` as MNIST would have it: (784,) uint8, 0 = background, 255 = full ink.
+    """Return the picture at `path` (or a PIL.Image) as MNIST would have it: (784,) uint8, 0 = paper, 255 = full ink.
 
-    Raises InputError, whose text is the reason alone, if it can't be read or if there is no digit in it.
+    Raises InputError, whose text is the reason alone, if it can't be read, or if there is no digit in it or several.
     """
     with open_image(path, 2 * VIEW) as picture:
         if picture.size == (SIZE, SIZE) and picture.mode == "L" and "exif" not in picture.info:  # no camera's, turned
             pixels = np.asarray(picture).flatten()
             if looks_like_mnist(pixels):
                 return pixels
-        ImageOps.exif_transpose(picture, in_place=True)
-        return as_mnist(on_opaque_ground(picture))
+        return centred(with_mnist_pen(find_digit(made_small(picture))))
 
 
 @contextlib.contextmanager
@@ -172,7 +171,7 @@ def silent_stderr():
 def thumbnail(path, size):
     """Return the picture at `path` as a person sees it: an RGB PIL.Image, at most `size` pixels wide and high."""
     with open_image(path, 2 * size) as image:
-        image = on_opaque_ground(ImageOps.exif_transpose(image))
+        image = made_small(image).convert("RGB")
         longest = max(image.size)
         return image.resize([max(4, round(size * side / longest)) for side in image.size])  # a hairline can't be seen
 
@@ -191,191 +190,268 @@ def looks_like_mnist(pixels):
     return in_place and ((pixels > 0) & (pixels < 255)).any()
 
 
-def on_opaque_ground(picture):
-    """Return any picture as RGB, its long side about 1024 pixels at most; averaging spares the hairlines."""
-    if picture.mode[0] in "IF":  # 16 or 32 bits a pixel, of which a scanner uses what it likes
-        values = np.asarray(picture, np.float32)
-        values = (values - values.min()) * (255 / max(np.ptp(values), 1e-9))
-        picture = Image.fromarray(values.astype(np.uint8))
-    if picture.mode == "1":  # greys are often shown by dots, which would be noise: seen from afar they are greys again
-        picture = picture.convert("L").filter(ImageFilter.GaussianBlur(1))
-    clear = picture.has_transparency_data
-    mode = "RGBA" if clear else "RGB"
-    picture = picture if picture.mode == mode else picture.convert(mode)  # a copy of a photo would take long
-    picture = picture.reduce(max(1, max(picture.size) // (4 * VIEW)))
-    if not clear:
-        return picture
-    grounds = (Image.new("RGBA", picture.size, colour) for colour in ("white", "black"))
-    on_white, on_black = (Image.alpha_composite(ground, picture).convert("RGB") for ground in grounds)
-    # Ink that is nowhere dark on white was meant for a dark page.
-    return on_black if on_white.convert("L").getextrema()[0] > 127 else on_white
+def made_small(picture):
+    """Return any picture as L or RGB, the right way up, on an opaque ground, fewer than 4 VIEW pixels long.
 
-
-def as_mnist(picture):
-    """Return the 784 pixels of the digit in an RGB picture. A small digit is looked at again, from nearby."""
-    ink = find_ink(picture)
-    box, scale = bounds(ink), max(picture.size) / VIEW
-    side = max(box[2] - box[0], box[3] - box[1])
-    if side < CLOSE * VIEW:
-        margin = max(0.2 * side, 2)
-        box = np.add(box, [-margin, -margin, margin, margin])
-        box = np.clip(np.round(box * scale), 0, picture.size * 2).astype(int).tolist()
-        near = picture.crop(box)
-        extent = [edge / scale for edge in box]
-        seen = Image.fromarray(ink).convert("L").transform(view_size(near), Image.Transform.EXTENT, extent)
-        ink = find_ink(near, np.asarray(seen) > 0)
-    return centred(with_mnist_pen(ink))
-
-
-def find_ink(picture, seen=None):
-    """Return the digit in an RGB picture as NIST's scanner would: a view of VIEW pixels, bool, True = ink.
-
-    seen: the ink in this view that an earlier look found to be the digit's.
+    It is averaged, which spares the hairlines, and by strips, so that a huge picture is never there in a wider mode.
     """
-    view = picture.resize(view_size(picture), Image.Resampling.BICUBIC)
-    darkness = without_paper(dark_on_light(strongest_channel(view)))
-    darkness = without_lines(without_lines(darkness).T).T
-    ink = threshold(darkness)
-    ink = one_digit(ink) if seen is None else parts_touching(ink, seen)
-    left, top, right, bottom = bounds(ink)
-    side = max(right - left, bottom - top)
-    if side < 4 or ink.sum() / stroke_width(ink) > LONGEST * side:
-        raise InputError(NO_DIGIT)
-    return ink
+    (width, height), factor = picture.size, max(1, max(picture.size) // (2 * VIEW))
+    deep = picture.mode[0] in "IF"  # 16 or 32 bits a pixel, of which a scanner uses what it likes
+    mode = "F" if deep else "RGBa" if picture.has_transparency_data else "L" if picture.mode in ("1", "L") else "RGB"
+    small = Image.new(mode, (-(-width // factor), -(-height // factor)))
+    rows = max(1, 2**20 // (width * factor))
+    for top in range(0, small.height, rows):
+        strip = picture.crop((0, top * factor, width, min(height, (top + rows) * factor)))
+        if deep:
+            values = np.nan_to_num(np.asarray(strip, np.float32), nan=0, posinf=0, neginf=0)
+            strip = Image.fromarray(values.clip(-1e30, 1e30))
+        elif mode == "RGBa" and strip.mode != "RGBA":
+            strip = strip.convert("RGBA")
+        small.paste((strip if strip.mode == mode else strip.convert(mode)).reduce(factor), (0, top))
+    if deep:
+        values = np.asarray(small)
+        values = (values - values.min()) * (255 / max(np.ptp(values), 1e-30))
+        small = Image.fromarray(values.astype(np.uint8))
+    if mode == "RGBa":
+        *colours, alpha = small.split()  # the colours are multiplied by it: they are as on black
+        small, clear = Image.merge("RGB", colours), ImageOps.invert(alpha)
+        on_white = Image.merge("RGB", [ImageChops.add(colour, clear) for colour in colours])
+        if on_white.convert("L").getextrema()[0] <= 127:  # ink that is nowhere dark on white is meant for a dark page
+            small = on_white
+    small.getexif()[ExifTags.Base.Orientation] = picture.getexif().get(ExifTags.Base.Orientation)
+    return ImageOps.exif_transpose(small)
 
 
-def view_size(picture):
-    """Return the width and height of a picture whose long side is made VIEW."""
-    return tuple(max(1, round(side * VIEW / max(picture.size))) for side in picture.size)
+def find_digit(picture, looks=3):
+    """Return how dark the digit in an L or RGB picture is: (height, width) float32, 0 = paper, above 1 = ink.
 
-
-def blurred(channel, radius):
-    """Return a channel blurred, float32."""
-    return np.asarray(channel.filter(ImageFilter.GaussianBlur(radius)), np.float32)
+    All else is taken away. What is small, or stands in a frame or on a sheet, is looked at again from nearby.
+    """
+    scale = -(-max(picture.size) // VIEW)
+    view = picture.reduce(scale)
+    darkness = without_paper(strongest_channel(view))
+    level = threshold(darkness)
+    part, keep = one_digit(darkness > level)
+    candidates = {np.bincount(part[part > 0]).argmax(), *np.flatnonzero(keep)} if looks else ()
+    inside = next(filter(None, (inside_frame(part == number) for number in candidates)), None)
+    if not inside:
+        if max(view.size) > SMALL and remove_lines(darkness) | remove_lines(darkness.T):
+            level = threshold(darkness)
+            part, keep = one_digit(darkness > level)
+        check_alone(part, keep)
+        digit = keep[part]
+        left, top, right, bottom = bounds(digit)
+        side = max(right - left, bottom - top)
+        if looks and scale > 1 and side < max(view.size) / 4:
+            margin = max(side // 4, 2)
+            inside = left - margin, top - margin, right + margin, bottom + margin
+    if inside:
+        return find_digit(picture.crop(np.clip(np.multiply(inside, scale), 0, picture.size * 2).tolist()), looks - 1)
+    return np.where(grown(digit), darkness / level, 0)[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1]
 
 
 def strongest_channel(view):
     """Return the channel with the most contrast: yellow ink is dark in blue only, red ink in green and blue."""
-    return max(view.split(), key=lambda channel: np.std(np.asarray(channel) - blurred(channel, VIEW / 8)))
+    channels = view.split()
+    return max(channels, key=lambda channel: detail(channel, VIEW // 8).std()) if len(channels) > 1 else view
 
 
-def dark_on_light(channel):
-    """Return a channel in which ink is dark. Ink is the minority: the skew tells on which side of the rest it is.
-
-    Noise has no skew. Nor has a picture that is half ink; but two greys have the least kurtosis there is, skew^2 + 1.
-    """
-    detail = np.asarray(channel) - blurred(channel, VIEW / 4)
-    detail /= detail.std() + 1e-6
-    skew, kurtosis = (detail**3).mean(), (detail**4).mean()
-    if abs(skew) < NOSKEW and skew**2 + 1 < 0.75 * kurtosis:
-        raise InputError(NO_DIGIT)
-    return ImageOps.invert(channel) if skew > 0 else channel
+def detail(channel, radius):
+    """Return how much lighter than its surroundings each pixel is, (height, width) float32."""
+    return np.asarray(channel, np.float32) - np.asarray(channel.filter(ImageFilter.BoxBlur(radius)), np.float32)
 
 
 def without_paper(channel):
-    """Return how much of the paper's light each pixel lacks: 0 = paper, 1 = black. A shadow dims paper and ink alike.
+    """Return how much of the paper's light each pixel lacks, (height, width) float32: 0 = paper, 1 = black."""
+    values, (least, most) = np.asarray(channel, np.float32), channel.getextrema()
+    if least == most:
+        raise InputError(NO_DIGIT)
+    small = max(channel.size) <= SMALL
+    between = np.abs(2 * values - least - most) < (most - least) / 3
+    plain = most - least > 127 and between.mean() < (2 * FLAT if small else FLAT)
+    # Ink is the minority, seen from the border, which counts most where the blur is as wide as the picture.
+    shade = detail(channel, max(channel.size) // (1 if plain else 6))
+    square = shade * shade
+    skew, spread = (square * shade).mean(), square.mean() + 1e-6
+    if not plain and is_noise(skew / spread**1.5, (square * square).mean() / spread**2):
+        raise InputError(NO_DIGIT)
+    if skew > 0:
+        channel, values, least, most = ImageOps.invert(channel), 255 - values, 255 - most, 255 - least
+    if plain:
+        paper = np.median(values[2 * values > least + most])
+        values = np.minimum(values, paper)
+    else:
+        paper = closed(channel)
+    darkness = (paper - values) / np.maximum(paper, 32)
+    steps = darkness[1:] - darkness[:-1], darkness[:, 1:] - darkness[:, :-1]
+    if sum((step * step).sum() for step in steps) > ROUGH * 4 * darkness.var() * darkness.size:
+        raise InputError(NO_DIGIT)
+    return darkness
 
-    The paper is a closing: the lightest cell around, and then the darkest of those. That fills strokes in, but keeps
-    the edges of shadows. In between the cells are continued over the border as they run: light that falls off there
-    is no ink.
+
+def is_noise(skew, kurtosis):
+    """Are they noise's? It has a skew of 0.1, digits have 1 to 6, as ink only darkens.
+
+    A picture that is half ink has none either; but two greys have the least kurtosis there is, skew^2 + 1.
     """
-    lightest = np.asarray(channel.reduce(CELL).filter(ImageFilter.MaxFilter(STROKE)), np.int16)
+    return abs(skew) < 0.2 and skew**2 + 1 < 0.75 * kurtosis
+
+
+def closed(channel):
+    """Return the light of the paper under the ink, (height, width) float32. A shadow dims paper and ink alike.
+
+    The paper is a closing: the lightest cell of 4 x 4 pixels around, and then the darkest of those. That fills strokes
+    in, but keeps the edges of shadows. In between the cells are continued over the border as they run: light that
+    falls off there is no ink.
+    """
+    lightest = np.asarray(channel.reduce(4).filter(ImageFilter.MaxFilter(STROKE)), np.int16)
     reach = min(STROKE // 2, min(lightest.shape) - 1)
     lightest = np.pad(lightest, reach, mode="reflect", reflect_type="odd").clip(0, 255).astype(np.uint8)
     paper = ImageOps.crop(Image.fromarray(lightest).filter(ImageFilter.MinFilter(STROKE)), reach)
     paper = paper.filter(ImageFilter.GaussianBlur(1)).resize(channel.size, Image.Resampling.BICUBIC)
-    paper = np.asarray(paper, np.float32)
-    return (paper - np.asarray(channel)) / paper.clip(32)
+    return np.asarray(paper, np.float32)
 
 
-def without_lines(darkness):
-    """Return the darkness without thin lines from the left edge to the right: ruled and squared paper, frames.
+def remove_lines(darkness):
+    """Take thin lines from the left edge to the right out of the darkness, ruled and squared paper; were there any?
 
-    Such a line, and no stroke, is dark in each sixteenth of the width. Of all slopes the one that shows most is right.
+    Such a line, and no stroke, is dark at both edges and in each sixteenth of the width. Of all slopes the one that
+    shows most is right.
     """
     height, width = darkness.shape
     if min(height, width) < 32:
-        return darkness
-    edges = np.linspace(0, width, 17).astype(int)
-    sixteenths = np.add.reduceat(darkness, edges[:-1], axis=1) / np.diff(edges)  # (height, 16)
-    rows, middles = np.arange(height)[:, np.newaxis], (np.arange(16) + 0.5) / 16 - 0.5
-    profiles = {}  # by slope: how dark the line that passes the middle at each height is where it is lightest
-    for drop in range(-RULE, RULE + 1):
-        places = (rows + np.round(drop * middles).astype(int)).clip(0, height - 1)
-        profiles[drop] = sixteenths[places, np.arange(16)].min(axis=1).clip(0)
-    drop = max(profiles, key=lambda drop: (profiles[drop] ** 2).sum())
-    line = profiles[drop]
-    windows = np.lib.stride_tricks.sliding_window_view
-    broad = windows(np.pad(windows(line, RULE).min(axis=1), RULE - 1), RULE).max(axis=1)  # what is thicker is no line
-    line = windows(np.pad(line - broad, 1), 3).max(axis=1)  # with its blurred edges
-    slope = np.round(drop * (np.arange(width) / width - 0.5)).astype(int)
-    return darkness - 1.3 * line[(rows - slope).clip(0, height - 1)]
+        return False
+    edges = np.array([0, 1, *np.linspace(0, width, 17)[1:-1], width - 1, width]).astype(int)
+    pieces = np.add.reduceat(darkness, edges[:-1], axis=1) / np.diff(edges)  # (height, 18)
+    if pieces.max(axis=0).min() < FAINT:
+        return False
+    rows, drops = np.arange(height)[:, np.newaxis], np.arange(-RULE, RULE + 1)
+    at = np.round(np.multiply.outer(drops, (edges[1:] + edges[:-1]) / 2 / width - 0.5)).astype(int)  # (drops, 18)
+    sheared = pieces[(rows + at[:, np.newaxis]).clip(0, height - 1), np.arange(18)]  # (drops, height, 18)
+    darkest = sheared.min(axis=2).clip(0)  # how dark each line is where it is lightest
+    best = (darkest**2).sum(axis=1).argmax()
+    beside = sheared[best][[(rows[:, 0] + by).clip(0, height - 1) for by in (-RULE // 2, RULE // 2 + 1)]]
+    line = (darkest[best] - np.median(beside.max(axis=0), axis=1)).clip(0)  # what is thicker is no line
+    line = np.lib.stride_tricks.sliding_window_view(np.pad(line, 1), 3).max(axis=1)  # with its blurred edges
+    slope = np.round(drops[best] * (np.arange(width) / width - 0.5)).astype(int)
+    darkness -= 1.3 * line[(rows - slope).clip(0, height - 1)]
+    return True
+
+
+def two_sides(values):
+    """Return the means of the dark and the light values, split where they vary least on either side (Otsu 1979)."""
+    counts = np.bincount(values.astype(np.uint8).ravel(), minlength=256)
+    below, sums = counts.cumsum()[:-1], (counts * np.arange(256)).cumsum()
+    above = values.size - below
+    with np.errstate(all="ignore"):
+        between = np.nan_to_num((sums[-1] * below - values.size * sums[:-1]) ** 2 / (below * above))
+    at = between.argmax()
+    return sums[at] / max(1, below[at]), (sums[-1] - sums[at]) / max(1, above[at])
 
 
 def threshold(darkness):
-    """Return what is ink, (height, width) bool: above the split that leaves least variance on its sides (Otsu 1979).
+    """Return the darkness above which there is ink: halfway between paper and ink, but never within the noise.
 
-    But never within the paper's noise, which can be seen on its lighter side, where there is no ink.
+    The noise can be seen on the paper's lighter side, where there is no ink.
     """
-    counts, edges = np.histogram(darkness.clip(0, 1), 256, (0, 1))
-    below, sums = counts.cumsum()[:-1], (counts * edges[:-1]).cumsum()
-    with np.errstate(all="ignore"):
-        between = (sums[-1] * below - darkness.size * sums[:-1]) ** 2 / (below * (darkness.size - below))
-    otsu = edges[1 + np.nan_to_num(between, posinf=0).argmax()]
     lighter = darkness[darkness <= 0]
     noise = -np.median(lighter) / 0.6745 if lighter.size else 0  # the standard deviation, if it is normal
-    return darkness > max(otsu, NOISE * noise, FAINT)
+    return max(sum(two_sides(darkness.clip(0, 1) * 255)) / 510, NOISE * noise, FAINT)
 
 
 def one_digit(ink):
-    """Return the ink that is the digit's: the part that is largest and nearest the middle, and what belongs to it.
+    """Return the numbered parts of the ink, as parts does, and which of them are the digit's, (parts,) bool.
 
-    Specks do not, nor what is far away, nor what comes in over the border, as neighbours' strokes do.
+    They are the part that is largest and nearest the middle, and what belongs to it: no specks, nothing far away, and
+    nothing that comes in over the border, as neighbours' strokes do, unless the main part touches it too.
     """
     part, size = parts(ink)
-    rim = np.bincount(np.concatenate([part[0], part[-1], part[1:-1, 0], part[1:-1, -1]]), minlength=len(size))
     inward = [np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) / n for n in ink.shape]
     weight = np.bincount(part.ravel(), (np.outer(*inward) * ink).ravel())
-    weight[rim > rim.sum() / 5] *= 0.01  # what lies along the border is a frame or the table, if there is more
-    main = weight.argmax()
+    rim = touches_border(part)
+    main = np.where(rim, weight / 10, weight).argmax()
     if not main:
         raise InputError(NO_DIGIT)
     left, top, right, bottom = bounds(part == main)
     reach = max(right - left, bottom - top)
     near = part[max(0, top - reach) : bottom + reach, max(0, left - reach) : right + reach]
-    keep = np.isin(np.arange(len(size)), near) & (size >= SPECK * size[main]) & (rim == 0)
-    keep[0], keep[main] = False, True
-    if size[keep].sum() < 0.5 * size[keep | (rim == 0)].sum():
-        raise InputError(NO_DIGIT)  # most of the ink lies about in other parts: noise
-    return keep[part]
+    keep = (np.bincount(near.ravel(), minlength=len(size)) > 0) & (size >= SPECK * size[main]) & (rim <= rim[main])
+    return part, keep
 
 
-def parts_touching(ink, seen):
-    """Return the connected parts of the ink where an earlier look has seen the digit, but for specks."""
-    part, size = parts(ink)
-    size[~np.isin(np.arange(len(size)), part[seen])] = 0
-    return (size >= max(1, SPECK * size.max()))[part]
+def check_alone(part, keep):
+    """Raise InputError if what was kept of the numbered parts is not a digit by itself: for noise or another digit.
+
+    A digit's strokes that were written apart are near one another, or not side by side, or not of the same height.
+    """
+    size, rim = np.bincount(part.ravel()), touches_border(part)
+    size[0] = 0
+    large = (size > size[keep].max() / 5) & (rim <= rim[keep].any())
+    if size[keep | large].sum() < 0.5 * size[keep | ~rim].sum():
+        raise InputError(NO_DIGIT)  # most of the ink lies about in other parts
+    if large.sum() == 1:
+        return
+    ink = near = large[part]
+    _, top, _, bottom = bounds(keep[part])
+    for _ in range(max(1, (bottom - top) // 12)):
+        near = grown(near)
+    groups, _ = parts(near)
+    boxes = [bounds(ink & (groups == number)) for number in range(1, groups.max() + 1)]
+    boxes = np.array(sorted(boxes, key=lambda box: box[1] - box[3])[:2])  # the highest two
+    (width, other_width), (height, other_height) = np.resize((boxes[:, 2:] - boxes[:, :2]).T, (2, 2))
+    overlap = boxes[:, 2].min() - boxes[:, 0].max()
+    if len(boxes) > 1 and other_height > 0.6 * height and overlap < 0.2 * min(width, other_width):
+        raise InputError(SEVERAL)
+
+
+def touches_border(part):
+    """Return which of the numbered parts touch the border of the picture, (parts,) bool."""
+    rim = np.zeros(part.max() + 1, bool)
+    rim[np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]])] = True
+    return rim
 
 
 def parts(ink):
     """Return the connected parts of the ink, numbered from 1 (0 is paper), and the size of each (0 for the paper).
 
-    Each pixel takes the highest number around it, and then the one that the pixel of that number has, until all agree.
+    The ink is taken as runs of pixels, in one long row; those that touch runs of the row below lead to the same root.
     """
-    padded = np.pad(ink, 1)
-    spots, width = np.flatnonzero(padded), padded.shape[1]
-    number = np.zeros(padded.size, int)
-    number[spots] = np.arange(1, len(spots) + 1)
-    around = number[spots + np.add.outer([-width, 0, width], [-1, 0, 1]).reshape(9, 1)]  # (9, pixels of ink)
-    label, grown = None, np.arange(len(spots) + 1)
-    while not np.array_equal(label, grown):
-        label = grown
-        grown = np.append(0, label[around].max(axis=0))
-        grown = grown[grown]
-    part = np.unique(label, return_inverse=True)[1][number].reshape(padded.shape)[1:-1, 1:-1]
-    size = np.bincount(part.ravel())
+    flat, row = padded(ink).ravel(), ink.shape[1] + 2
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    starts, ends = edges[::2], edges[1::2]
+    first, last = np.searchsorted(ends, starts + row), np.searchsorted(starts, ends + row, "right")
+    root = list(range(len(starts)))
+    for run, (begin, end) in enumerate(zip(first.tolist(), last.tolist())):
+        for below in range(begin, end):
+            while root[run] != run:
+                run = root[run]
+            while root[below] != below:
+                root[below] = root[root[below]]
+                below = root[below]
+            root[max(run, below)] = run = min(run, below)
+    for run, above in enumerate(root):
+        root[run] = root[above]
+    number = np.unique(root, return_inverse=True)[1] + 1
+    part = np.zeros(flat.size, int)
+    part[flat] = np.repeat(number, ends - starts)
+    size = np.bincount(part)
     size[0] = 0
-    return part, size
+    return part.reshape(-1, row)[1:-1, 1:-1], size
+
+
+def inside_frame(part):
+    """Return the box inside of a frame or a sheet, as bounds does, or None. It has straight edges on all four sides."""
+    left, top, right, bottom = bounds(part)
+    part, edges = part[top:bottom, left:right], []
+    if min(part.shape) < max(part.shape) / 3:  # a bar
+        return None
+    for side in (part, part.T, part[:, ::-1], part.T[:, ::-1]):  # as seen from the left, the top, the right, the bottom
+        strip = side[:, : max(1, side.shape[1] // 10)]
+        if strip.any(axis=1).mean() < 0.9:
+            return None
+        edges.append(1 + max(np.flatnonzero(strip.mean(axis=0) > 0.25), default=0) + 1)  # and a pixel of blur
+    box = left + edges[0], top + edges[1], right - edges[2], bottom - edges[3]
+    return box if box[2] - box[0] > 3 and box[3] - box[1] > 3 else None
 
 
 def bounds(ink):
@@ -391,25 +467,44 @@ def stroke_width(ink):
 
     The outline is counted in steps, which on a slope are 4 / pi too many.
     """
-    padded = np.pad(ink, 1)
-    return 2 * ink.sum() / (np.pi / 4 * sum(np.count_nonzero(np.diff(padded, axis=axis)) for axis in (0, 1)))
+    near = padded(ink)
+    outline = np.count_nonzero(near[1:] != near[:-1]) + np.count_nonzero(near[:, 1:] != near[:, :-1])
+    return 2 * ink.sum() / (np.pi / 4 * outline)
 
 
-def with_mnist_pen(ink):
-    """Return the ink with a thin pen grown to MNIST's width, or a thick one shrunk half the way, lest it break."""
+def padded(ink, margin=1):
+    """Return the ink (bool) with a margin of paper around it; np.pad takes five times as long."""
+    height, width = ink.shape
+    out = np.zeros((height + 2 * margin, width + 2 * margin), bool)
+    out[margin : margin + height, margin : margin + width] = ink
+    return out
+
+
+def grown(ink, corners=True):
+    """Return the ink and the pixels around it, with or without those that touch it by a corner alone."""
+    near = padded(ink)
+    out = near[1:-1, 1:-1] | near[:-2, 1:-1] | near[2:, 1:-1] | near[1:-1, :-2] | near[1:-1, 2:]
+    return out | near[:-2, :-2] | near[:-2, 2:] | near[2:, :-2] | near[2:, 2:] if corners else out
+
+
+def with_mnist_pen(darkness):
+    """Return the ink in the darkness (bool), about 80 pixels long, its pen made about as wide as MNIST's.
+
+    What is small is enlarged before it is cut into ink and paper, lest it show steps. A thin pen is grown to MNIST's
+    width, a thick one shrunk half the way, lest it break.
+    """
+    size = [round((side + 4) * 80 / max(darkness.shape)) for side in darkness.shape[::-1]]
+    ink = np.asarray(Image.fromarray(np.pad(darkness, 2)).resize(size, Image.Resampling.BICUBIC)) > 1
     left, top, right, bottom = bounds(ink)
     side = max(right - left, bottom - top)
     change = (PEN * side - 20 * stroke_width(ink)) / (20 - PEN) / 2  # (width + 2 change) / (side + 2 change) = PEN / 20
     steps = round(change if change > 0 else -change / 2)
-    ink = np.pad(ink, steps)
+    ink = padded(ink, steps)
     for step in range(steps):  # in turn all 8 neighbours and only 4: nearly a disc
-        near = np.pad(ink if change > 0 else ~ink, 1)
-        grown = near[1:-1, 1:-1] | near[:-2, 1:-1] | near[2:, 1:-1] | near[1:-1, :-2] | near[1:-1, 2:]
-        if step % 2:
-            grown |= near[:-2, :-2] | near[:-2, 2:] | near[2:, :-2] | near[2:, 2:]
-        if grown.all():
+        changed = grown(ink, step % 2) if change > 0 else ~grown(~ink, step % 2)
+        if not changed.any():
             break
-        ink = grown if change > 0 else ~grown
+        ink = changed
     return ink
 
 

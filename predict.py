@@ -21,6 +21,7 @@ from PIL import Image
 
 from data_tocsv import (
     NO_DIGIT,
+    SEVERAL,
     SIZE,
     InputError,
     Parser,
@@ -189,7 +190,7 @@ def main(argv=None):
                 table.writerow([path, digit, *(f"{x:.6f}" for x in (confidence, *p))])
         if not pairs and not faults:
             raise InputError(f"{' '.join(args.paths)}: no pictures there")
-        status = 2 if not pairs and NO_DIGIT not in faults else 1 if faults else 0
+        status = 2 if not pairs and not faults.keys() & {NO_DIGIT, SEVERAL} else 1 if faults else 0
         if status == 2 and (args.output or args.sheet):
             raise InputError(f"{args.output or args.sheet}: not written: no picture could be read")
         if args.sheet:

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
@@ -333,6 +333,13 @@ def main():
         ours = lambda: [read_image(path) for path in paths]  # noqa: E731
         theirs = lambda: [np.asarray(Image.open(path).convert("L")) for path in paths]  # noqa: E731
         compare("read_image of 10,000 JPGs of 28 x 28 / Image.open(path)", "-", ours, theirs, 3)
+        inverted, own = make_pictures(folder, paths)
+        ours = lambda: [read_image(path) for path in inverted]  # noqa: E731
+        theirs = lambda: [read_image(path) for path in paths[:1000]]  # noqa: E731
+        compare("read_image of black on white, 28 x 28 / MNIST's own", 12, ours, theirs)
+        ours = lambda: [read_image(path) for path in own]  # noqa: E731
+        theirs = lambda: [np.asarray(Image.open(path).convert("L")) for path in own]  # noqa: E731
+        compare("read_image of people's own pictures / decoding alone", 2, ours, theirs)
         photo = folder / "photo.jpg"
         make_photo(photo)
         compare("a photo of 12 megapixels, from shell to answer / imports", "0.3 s", shell(*predict, photo), imports)
@@ -346,6 +353,20 @@ def main():
         print_memory("memory: predicting 100 pictures", "-", *predict, few)
         print_memory("memory: predicting 10,000 pictures, workers counted", "flat", *predict, jpgs)
         print_memory("memory: predicting a photo of 12 megapixels", "250 MB", *predict, photo)
+
+
+def make_pictures(folder, paths):
+    """Return the paths of 1,000 pictures as PNGs, inverted, and of people's own, or else of drawn digits made large."""
+    inverted = [folder / f"inverted {index}.png" for index in range(1000)]
+    for path, target in zip(paths, inverted):
+        with Image.open(path) as picture:
+            ImageOps.invert(picture).save(target)
+    own = sorted((REPO.parent / "shared" / "wild").glob("[0-9]/*"))
+    for index, path in enumerate(inverted[::10] if not own else ()):
+        own.append(folder / f"large {index}.png")
+        with Image.open(path) as picture:
+            picture.convert("RGB").resize((800, 800), Image.Resampling.BICUBIC).save(own[-1])
+    return inverted, own
 
 
 def make_photo(path):

@@ -5,12 +5,14 @@ import io
 import os
 import random
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 
 import numpy as np
 import pytest
-from conftest import FULL, drawn, mutate, posix, run
+from conftest import FULL, REPO, drawn, linux, mutate, posix, run
 from PIL import Image, ImageDraw
 
 from data_tocsv import FORMATS, NO_DIGIT, try_image
@@ -197,3 +199,36 @@ def page(width, height):
 def test_a_phone_s_photo_of_200_megapixels_is_read(tmp_path):
     page(16320, 12240).save(tmp_path / "photo.jpg", quality=50)
     assert not isinstance(try_image(tmp_path / "photo.jpg")[1], str)
+
+
+PEAK = r"""
+import re, sys
+from data_tocsv import try_image
+kind = type(try_image(sys.argv[1])[1]).__name__
+print(kind, re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1])  # kB
+"""
+
+
+@linux
+@pytest.mark.parametrize(
+    "name, mode, size, options",
+    [("l.png", "L", (10000, 9900), {}), ("rgba.png", "RGBA", (8000, 6200), {}), ("16.png", "I;16", (8000, 6200), {})]
+    + [("p.gif", "P", (8000, 6200), {}), ("rgb.bmp", "RGB", (6500, 5000), {}), ("la.png", "LA", (8000, 6200), {})]
+    + [("f.tif", "F", (5000, 3900), {}), ("one.tif", "1", (8000, 4900), {}), ("cmyk.jpg", "CMYK", (8000, 6200), {})]
+    + [("strip.tif", "RGB", (5000, 3900), {"compression": "tiff_lzw", "tiffinfo": {278: 5000}})]
+    + [("fast.webp", "RGB", (4000, 3000), {"method": 0}), ("x.avif", "RGB", (4000, 3000), {"speed": 10})]
+    + [("progressive.jpg", "RGB", (7000, 4600), {"progressive": True, "subsampling": 0})],
+)
+def test_the_largest_pictures_that_are_read_take_little_memory(tmp_path, name, mode, size, options):
+    """Four workers that read such pictures are to take less than 1 GB together."""
+    if mode == "I;16":
+        picture = Image.fromarray(np.asarray(page(*size)).astype(np.uint16) * 200)
+    else:
+        picture = page(*size).convert(mode)
+    Image.init()
+    if name.endswith("avif") and "AVIF" not in Image.SAVE:
+        pytest.skip("this Pillow does not write AVIF")
+    picture.save(tmp_path / name, **({"compress_level": 1} if name.endswith("png") else {}), **options)
+    result = subprocess.run([sys.executable, "-c", PEAK, tmp_path / name], cwd=REPO, capture_output=True, text=True)
+    kind, kilobytes = result.stdout.split()
+    assert kind == "ndarray" and int(kilobytes) < 250_000, result.stdout

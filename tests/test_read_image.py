@@ -1,5 +1,11 @@
-"""Any picture of a digit is read as the digit that it is: drawn digits in many forms, and pictures without one."""
+"""Any picture of a digit is read as the digit that it is: drawn digits in many forms, and pictures without one.
 
+No network judges: the pixels that are read must be like those of the plain form, black on white and large. That is a
+correlation, of both a little blurred, of at least 0.85; that of different digits is 0.9 at the very most.
+"""
+
+import contextlib
+import functools
 import io
 
 import numpy as np
@@ -8,7 +14,9 @@ from conftest import drawn, run
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from data_tocsv import InputError, read_image
-from train_network import classify, load_network
+from train_network import init_params, save_network
+
+PICTURES = [(digit, index) for digit in range(10) for index in range(2)]
 
 
 def large(digit, index):
@@ -17,59 +25,73 @@ def large(digit, index):
     return ImageOps.invert(picture)
 
 
-@pytest.fixture(scope="module")
-def look(network, tmp_path_factory):
-    """Save a picture (PIL.Image, or bytes) and return what the network makes of it: (10,) probabilities."""
-    params, folder = load_network(network), tmp_path_factory.mktemp("pictures")
+@functools.cache
+def plain(digit, index):
+    """Return the pixels that are read in it."""
+    return read_image(large(digit, index))
 
-    def look(picture, suffix=".png", **options):
-        path = folder / f"x{suffix}"
+
+def tight(digit, index, cut=48):
+    """Return a drawn digit as it is, light on dark and small, without the margins."""
+    picture = Image.open(drawn(digit, index))
+    return picture.crop(picture.point(lambda value: 255 * (value > cut)).getbbox())
+
+
+def black_and_white(picture):
+    return picture.point(lambda value: 255 * (value > 127))
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Save a picture (PIL.Image, or bytes) and return its 784 pixels."""
+
+    def read(picture, suffix=".png", **options):
+        path = tmp_path / f"x{suffix}"
         if isinstance(picture, bytes):
             path.write_bytes(picture)
         else:
             picture.save(path, **options)
-        return classify(params, read_image(path)[np.newaxis])[:, 0]
+        return read_image(path)
 
-    return look
-
-
-@pytest.fixture(scope="module")
-def read(look):
-    """Save a picture and return the digit that is read in it."""
-    return lambda *args, **options: int(look(*args, **options).argmax())
+    return read
 
 
-@pytest.fixture(scope="module")
-def plain(look):
-    """The pictures that are read right and without a doubt in their large form, by (digit, index)."""
-    pictures = [(digit, index) for digit in range(10) for index in range(4)]
-    sure = [which for which in pictures if look(large(*which))[which[0]] > 0.95]
-    assert len(sure) > 0.8 * len(pictures)
-    return sure
+def likeness(pixels, others):
+    """Return the correlation of two images, a little blurred: (784,) uint8 each."""
+    images = (Image.fromarray(image.reshape(28, 28)).filter(ImageFilter.GaussianBlur(1)) for image in (pixels, others))
+    return np.corrcoef(*(np.asarray(image, float).ravel() for image in images))[0, 1]
 
 
-def check(plain, read, change, part=0.0, **options):
-    """Every picture must be read after the change as it was before, but for a part of them."""
-    wrong = [which for which in plain if read(change(large(*which)), **options) != which[0]]
-    assert len(wrong) <= part * len(plain), wrong
+def check(read, change, form=large, part=0.0, least=0.85, **options):
+    """Every picture must be read after the change as in its plain form, but for a part of them."""
+    alike = dict.fromkeys(PICTURES, 0)
+    for which in PICTURES:
+        with contextlib.suppress(InputError):
+            alike[which] = likeness(read(change(form(*which)), **options), plain(*which))
+    wrong = {which: value for which, value in alike.items() if value < least}
+    assert len(wrong) <= part * len(PICTURES), wrong
 
 
-def test_a_drawing_is_read_as_the_same_digit_as_mnist_s_form_of_it(plain, read):
-    wrong = [which for which in plain if read(Image.open(drawn(*which))) != which[0]]
-    assert not wrong
+def test_different_digits_are_not_alike():
+    pairs = [(one, other) for one in PICTURES for other in PICTURES if one[0] < other[0]]
+    assert np.mean([likeness(plain(*one), plain(*other)) > 0.85 for one, other in pairs]) < 0.01
+
+
+def test_a_drawing_is_read_like_mnist_s_form_of_it(read):
+    check(read, lambda picture: picture, form=lambda *which: Image.open(drawn(*which)))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_turned_by_the_camera(plain, read, orientation):
+def test_turned_by_the_camera(read, orientation):
     back = [None, None, 0, 3, 1, 5, 2, 6, 4][orientation]  # the transpose that the camera's turn undoes
     exif = Image.Exif()
     exif[0x0112] = orientation
     change = (lambda picture: picture) if back is None else (lambda picture: picture.transpose(Image.Transpose(back)))
-    check(plain, read, change, suffix=".jpg", exif=exif)
+    check(read, change, suffix=".jpg", exif=exif)
 
 
-def test_inverted(plain, read):
-    check(plain, read, ImageOps.invert)
+def test_inverted(read):
+    check(read, ImageOps.invert)
 
 
 def on_nothing(picture, ink):
@@ -80,37 +102,37 @@ def on_nothing(picture, ink):
 
 
 @pytest.mark.parametrize("ink", [(0, 0, 0), (255, 255, 255), (30, 60, 200)])
-def test_on_a_transparent_ground(plain, read, ink):
-    check(plain, read, lambda picture: on_nothing(picture, ink))
+def test_on_a_transparent_ground(read, ink):
+    check(read, lambda picture: on_nothing(picture, ink))
 
 
 @pytest.mark.parametrize("resample", [Image.Resampling.NEAREST, Image.Resampling.BICUBIC])
-def test_enlarged_8_times(plain, read, resample):
-    check(plain, read, lambda picture: picture.resize((1792, 1792), resample))
+def test_enlarged_8_times(read, resample):
+    check(read, lambda picture: picture.resize((1792, 1792), resample))
 
 
-def test_on_a_canvas_4_times_as_large(plain, read):
+def test_on_a_canvas_4_times_as_large(read):
     def change(picture):
         canvas = Image.new("L", (896, 896), 255)
         canvas.paste(picture, (100, 500))
         return canvas
 
-    check(plain, read, change)
+    check(read, change)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".gif", ".webp", ".tiff"])
-def test_in_every_usual_format(plain, read, suffix):
-    check(plain, read, lambda picture: picture, suffix=suffix)
+def test_in_every_usual_format(read, suffix):
+    check(read, lambda picture: picture, suffix=suffix)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
-def test_in_every_mode(plain, read, mode):
+def test_in_every_mode(read, mode):
     def change(picture):
         if mode == "I;16":
             return Image.fromarray(np.asarray(picture).astype(np.uint16) * 200)
         return picture.convert(mode)
 
-    check(plain, read, change, suffix=".tiff" if mode in ("CMYK", "I;16") else ".png")
+    check(read, change, suffix=".tiff" if mode in ("CMYK", "I;16") else ".png")
 
 
 def photographed(picture, rng, ink=60, paper=200, noise=4):
@@ -124,37 +146,153 @@ def photographed(picture, rng, ink=60, paper=200, noise=4):
 
 
 @pytest.mark.parametrize("ink", [20, 150], ids=["pen", "pencil"])
-def test_photographed_in_uneven_light(plain, read, ink):
+def test_photographed_in_uneven_light(read, ink):
     rng = np.random.default_rng(0)
-    check(plain, read, lambda picture: photographed(picture, rng, ink), part=0.05, suffix=".jpg")
+    check(read, lambda picture: photographed(picture, rng, ink), part=0.05, suffix=".jpg")
 
 
-def test_on_squared_paper_with_a_neighbour_s_stroke_at_the_edge(plain, read):
+def test_on_squared_paper_with_a_neighbour_s_stroke_at_the_edge(read):
     def change(picture):
         paper = Image.new("L", (400, 400), 255)
         pen = ImageDraw.Draw(paper)
         for at in range(10, 400, 50):
-            pen.line([(at, 0), (at, 400)], fill=190, width=2)
-            pen.line([(0, at), (400, at)], fill=190, width=2)
+            pen.line([(at, 0), (at, 400)], fill=110, width=2)
+            pen.line([(0, at), (400, at)], fill=110, width=2)
         pen.line([(395, 150), (400, 260)], fill=0, width=12)
         paper.paste(
             Image.fromarray(np.minimum(np.asarray(paper.crop((88, 88, 312, 312))), np.asarray(picture))), (88, 88)
         )
         return paper.filter(ImageFilter.GaussianBlur(1))
 
-    check(plain, read, change, part=0.05)
+    check(read, change, part=0.05)
 
 
+@pytest.mark.parametrize("polarity", [ImageOps.invert, ImageOps.grayscale])
 @pytest.mark.parametrize("shift", [(-4, 3), (5, 0), (0, -5)])
-def test_28_x_28_off_centre_in_either_polarity(plain, read, shift):
+def test_28_x_28_off_centre_in_either_polarity(read, shift, polarity):
     def change(picture):
         small = Image.new("L", (28, 28), 255)
         small.paste(picture.resize((20, 20), Image.Resampling.BOX), (4 + shift[0], 4 + shift[1]))
-        return small
+        return polarity(small)
 
-    wrong = [which for which in plain if read(change(large(*which))) != which[0]]
-    wrong += [which for which in plain if read(ImageOps.invert(change(large(*which)))) != which[0]]
-    assert len(wrong) <= 2  # at 20 x 20 some detail is lost
+    check(read, change, part=0.05)  # at 20 x 20 some detail is lost
+
+
+def larger(picture):
+    return picture.resize([8 * side for side in picture.size], Image.Resampling.NEAREST)
+
+
+@pytest.mark.parametrize("polarity", [ImageOps.invert, ImageOps.grayscale])
+@pytest.mark.parametrize("change", [ImageOps.grayscale, black_and_white, larger])
+def test_cut_tight(read, change, polarity):
+    check(read, lambda picture: polarity(change(picture)), form=tight, part=0.05)
+
+
+@pytest.mark.parametrize("mode", ["L", "1"])
+def test_28_x_28_in_black_and_white(read, mode):
+    check(
+        read,
+        lambda picture: black_and_white(picture).convert(mode),
+        part=0.05,
+        form=lambda *which: Image.open(drawn(*which)),
+    )
+
+
+def test_fitted_into_32_x_32_in_black_and_white(read):
+    def change(picture):
+        square = ImageOps.pad(picture, (32, 32), Image.Resampling.BICUBIC, color=0)
+        return black_and_white(square)
+
+    check(read, change, form=tight)
+
+
+def test_8_x_8(read):
+    check(read, lambda picture: ImageOps.pad(picture, (8, 8), Image.Resampling.BOX), form=tight, part=0.1, least=0.8)
+
+
+def test_in_a_thick_pen(read):
+    check(read, lambda picture: picture.filter(ImageFilter.MinFilter(13)), least=0.9)
+
+
+@pytest.mark.parametrize("size", [64, 300])
+@pytest.mark.parametrize("gap", [0, 0.05])
+@pytest.mark.parametrize("tilt", [0, 2])
+def test_in_a_printed_box(read, size, gap, tilt):
+    def change(picture):
+        form, side = Image.new("L", (size, size), 255), int(0.7 * size)
+        form.paste(picture.resize((side, side)), ((size - side) // 2, (size - side) // 2))
+        edge = int(gap * size)
+        box = [edge, edge, size - 1 - edge, size - 1 - edge]
+        ImageDraw.Draw(form).rectangle(box, outline=40, width=size // 50)
+        return form.rotate(tilt, Image.Resampling.BICUBIC, fillcolor=255)
+
+    check(read, change, part=0.05)
+
+
+@pytest.mark.parametrize("sides", [(30, 0, 0, 0), (0, 20, 30, 0), (25, 25, 25, 25)])
+def test_with_the_black_border_of_a_scan(read, sides):
+    def change(picture):
+        scan = ImageOps.expand(picture, sides, 10)
+        return scan.rotate(1, Image.Resampling.BICUBIC, fillcolor=10) if all(sides) else scan
+
+    check(read, change)
+
+
+def test_a_0_is_not_taken_for_a_frame_nor_a_1_for_a_line(read):
+    ring, bar = Image.new("L", (100, 120), 255), Image.new("L", (30, 120), 255)
+    ImageDraw.Draw(ring).rounded_rectangle([10, 5, 90, 115], 30, outline=0, width=8)
+    ImageDraw.Draw(bar).rectangle([12, 0, 18, 120], fill=0)
+    assert likeness(read(ring), plain(0, 0)) > 0.6
+    assert read(bar).reshape(28, 28).any(axis=1).sum() == 20
+
+
+# Several digits.
+
+
+def side_by_side(pictures, gap):
+    """Return drawn digits beside one another, black on white."""
+    width, height = sum(p.width + gap for p in pictures) - gap, max(p.height for p in pictures)
+    row, at = Image.new("L", (width, height)), 0
+    for picture in pictures:
+        row.paste(picture, (at, (height - picture.height) // 2))
+        at += picture.width + gap
+    return ImageOps.invert(ImageOps.expand(row, 20, 0))
+
+
+@pytest.mark.parametrize("digits", [(4, 2), (1, 0), (3, 5, 8), (2, 0, 2, 6)])
+@pytest.mark.parametrize("size", [1, 8])
+def test_several_digits_are_not_read_as_one(read, digits, size):
+    pictures = [tight(digit, 0) for digit in digits]
+    pictures = [
+        picture.resize([size * side for side in picture.size], Image.Resampling.BICUBIC) for picture in pictures
+    ]
+    with pytest.raises(InputError, match="^more than one digit: cut the picture up$"):
+        read(side_by_side(pictures, 6 * size))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [[(35, 20), (30, 65), (72, 65)], [(80, 15), (76, 105)]],  # an open 4, its stem apart
+        [[(40, 40), (40, 60), (75, 65), (70, 95), (30, 100)], [(45, 10), (90, 10)]],  # a 5 and its hat
+        [[(58, 15), (35, 30), (30, 60), (35, 90), (58, 105)], [(66, 15), (88, 30), (92, 60), (88, 90), (66, 105)]],
+    ],
+)
+def test_strokes_that_stand_apart_make_one_digit(read, lines):
+    picture = Image.new("L", (120, 120), 255)
+    for line in lines:
+        ImageDraw.Draw(picture).line(line, fill=0, width=8)
+    one = read(picture)
+    first = Image.new("L", (120, 120), 255)
+    ImageDraw.Draw(first).line(lines[0], fill=0, width=8)
+    assert likeness(one, read(first)) < 0.85  # the second stroke is in it
+
+
+def test_no_drawing_is_taken_for_several_digits():
+    for digit in range(10):
+        for index in range(0, 60, 3):
+            with Image.open(drawn(digit, index)) as picture:
+                read_image(ImageOps.invert(picture))
 
 
 # Pictures without a digit.
@@ -162,6 +300,8 @@ def test_28_x_28_off_centre_in_either_polarity(plain, read, shift):
 
 def noise(kind, size):
     rng = np.random.default_rng(size)
+    if kind == "black and white":
+        return np.uint8(255 * rng.integers(0, 2, (size, size)))
     if kind == "uniform":
         return rng.integers(0, 256, (size, size), dtype=np.uint8)
     return rng.normal(128, 30, (size, size)).clip(0, 255).astype(np.uint8)
@@ -173,21 +313,51 @@ NOTHING = {
     "grey page": Image.new("L", (28, 28), 128),
     "transparent page": Image.new("RGBA", (100, 100), (0, 0, 0, 0)),
     **{f"{kind} noise, {n}": Image.fromarray(noise(kind, n)) for kind in ("uniform", "normal") for n in (28, 100, 600)},
+    **{f"{kind}, {n}": Image.fromarray(noise(kind, n)) for kind in ("normal", "black and white") for n in (16, 20, 64)},
+    "noise above all range": Image.fromarray(np.float32(np.where(noise("uniform", 50) > 128, np.inf, np.nan))),
+    "one pixel": Image.new("L", (1, 1), 7),
+    "a row of one grey": Image.new("L", (5000, 1), 7),
 }
 
 
 @pytest.mark.parametrize("what", NOTHING)
 def test_where_there_is_no_digit_none_is_guessed(tmp_path, what):
-    NOTHING[what].save(tmp_path / "x.png")
+    path = tmp_path / ("x.tiff" if NOTHING[what].mode == "F" else "x.png")
+    NOTHING[what].save(path)
     with pytest.raises(InputError, match="^no digit found$"):
-        read_image(tmp_path / "x.png")
+        read_image(path)
 
 
-def test_a_page_without_a_digit_is_named_and_the_others_are_read(tmp_path, network):
+def test_most_noise_of_8_x_8_is_refused():
+    rng = np.random.default_rng(0)
+    pictures = [Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)) for _ in range(200)]
+    found = 0
+    for picture in pictures:
+        with contextlib.suppress(InputError):
+            found += read_image(picture) is not None
+    assert found < 80
+
+
+@pytest.mark.parametrize("size", [(1, 5000), (5000, 1), (2, 2), (3, 200)])
+@pytest.mark.parametrize("mode", ["L", "RGBA", "I;16"])
+def test_a_picture_of_any_shape_is_read_or_refused(size, mode):
+    values = np.random.default_rng(0).integers(0, 256, size[::-1])
+    if mode == "I;16":
+        picture = Image.fromarray(values.astype(np.uint16) * 200)
+    else:
+        picture = Image.fromarray(values.astype(np.uint8)).convert(mode)
+    with contextlib.suppress(InputError):
+        assert read_image(picture).shape == (784,)
+
+
+def test_a_page_without_a_digit_is_named_and_the_others_are_read(tmp_path):
+    network = tmp_path / "network.npz"
+    with open(network, "wb") as file:
+        save_network(init_params(np.random.default_rng(0)), file)
     Image.new("L", (300, 400), 255).save(tmp_path / "blank.png")
     large(7, 2).save(tmp_path / "7.png")
     result = run("predict.py", "--network", network, "blank.png", "7.png", cwd=tmp_path, check=1)
-    assert result.stdout.split("\t")[:2] == ["7.png", "7"]
+    assert result.stdout.startswith("7.png\t")
     assert result.stderr == "predict.py: error: blank.png: no digit found\n"
     run("predict.py", "--network", network, "blank.png", cwd=tmp_path, check=1)
 
