@@ -31,7 +31,7 @@ MARK = b"drawn by draw_sample.py"  # the comment in every picture: it may be rep
 
 # Points x,y in hundredths of the digit's height, from its upper left corner, in the order in which the pen passes them.
 # "!" marks a corner, "/" lifts the pen, "|" ends the hand. All hands below one "#" make the same movement, point for
-# point, so that any two of them can be blended.
+# point, so that any two of them can be blended; the more they are, the more often the movement is written.
 HANDS = {
     0: """
         # anticlockwise from the top
@@ -362,7 +362,7 @@ HANDS = {
 
 @functools.cache
 def parse_hands(digit):
-    """Return the families of a digit's hands; a hand is a list of strokes (points (n, 2) float, corner (n,) bool)."""
+    """Return the families of a digit's hands, lists of hands; a hand is a list of strokes."""
     families = []
     for family in HANDS[digit].split("#")[1:]:
         hands = family.partition("\n")[2].strip().replace("\n", "|").split("|")
@@ -371,6 +371,7 @@ def parse_hands(digit):
 
 
 def parse_stroke(text):
+    """Return the points of a stroke, (n, 2) float, and which of them are corners, (n,) bool."""
     words = text.split()
     points = np.array([word.rstrip("!").split(",") for word in words], np.float64)
     return points, np.array([word.endswith("!") for word in words])
@@ -406,7 +407,7 @@ def write(rng, families):
     The spreads are guesses at how hands differ, kept where a network trained on the sample read MNIST's training
     images (never its test images) best; nothing was computed from their pixels.
     """
-    share = np.array([len(family) ** 1.5 for family in families])  # what many people do has many hands here
+    share = np.array([len(family) ** 1.5 for family in families])
     family = families[rng.choice(len(families), p=share / share.sum())]
     first, second = (family[rng.integers(len(family))] for _ in range(2))
     blend = rng.uniform(-0.2, 1.2)
