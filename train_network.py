@@ -291,7 +291,7 @@ def main(argv=None):
     add("--test", default=TEST_CSV, metavar="CSV", help="images to measure with (default: %(default)s)")
     add("-o", "--output", default=NETWORK, metavar="NPZ", help="where to save the network (default: %(default)s)")
     add("--epochs", type=int, help="times to go through the images (default: %(default)s)")
-    add("--learning-rate", type=float, help="length of a step, as a part of the gradient (default: %(default)s)")
+    add("--learning-rate", type=float, help="a weight moves by this times its gradient (default: %(default)s)")
     add("--batch-size", type=int, help="images in a step (default: %(default)s)")
     add("--momentum", type=float, help="part of its speed that a step hands on to the next (default: %(default)s)")
     add("--weight-decay", type=float, help="pull of the weights towards 0 (default: %(default)s)")
