@@ -222,14 +222,15 @@ def find_digit(picture, looks=3):
     view = picture.reduce(scale)
     darkness = without_paper(strongest_channel(view))
     level = threshold(darkness)
-    part, keep = one_digit(darkness > level)
+    part, keep, wrong = one_digit(darkness > level)
     candidates = {np.bincount(part[part > 0]).argmax(), *np.flatnonzero(keep)} if looks else ()
     inside = next(filter(None, (inside_frame(part == number) for number in candidates)), None)
     if not inside:
         if max(view.size) > SMALL and remove_lines(darkness) | remove_lines(darkness.T):
             level = threshold(darkness)
-            part, keep = one_digit(darkness > level)
-        check_alone(part, keep)
+            part, keep, wrong = one_digit(darkness > level)
+        if wrong:
+            raise InputError(wrong)
         digit = keep[part]
         left, top, right, bottom = bounds(digit)
         side = max(right - left, bottom - top)
@@ -292,13 +293,9 @@ def closed(channel):
     """Return the light of the paper under the ink, (height, width) float32. A shadow dims paper and ink alike.
 
     The paper is a closing: the lightest cell of 4 x 4 pixels around, and then the darkest of those. That fills strokes
-    in, but keeps the edges of shadows. In between the cells are continued over the border as they run: light that
-    falls off there is no ink.
+    in, but keeps the edges of shadows.
     """
-    lightest = np.asarray(channel.reduce(4).filter(ImageFilter.MaxFilter(STROKE)), np.int16)
-    reach = min(STROKE // 2, min(lightest.shape) - 1)
-    lightest = np.pad(lightest, reach, mode="reflect", reflect_type="odd").clip(0, 255).astype(np.uint8)
-    paper = ImageOps.crop(Image.fromarray(lightest).filter(ImageFilter.MinFilter(STROKE)), reach)
+    paper = channel.reduce(4).filter(ImageFilter.MaxFilter(STROKE)).filter(ImageFilter.MinFilter(STROKE))
     paper = paper.filter(ImageFilter.GaussianBlur(1)).resize(channel.size, Image.Resampling.BICUBIC)
     return np.asarray(paper, np.float32)
 
@@ -344,53 +341,33 @@ def threshold(darkness):
 
 
 def one_digit(ink):
-    """Return the numbered parts of the ink, as parts does, and which of them are the digit's, (parts,) bool.
+    """Return the numbered parts of the ink, which of them are the digit's, (parts,) bool, and what is wrong, if it is.
 
     They are the part that is largest and nearest the middle, and what belongs to it: no specks, nothing far away, and
-    nothing that comes in over the border, as neighbours' strokes do, unless the main part touches it too.
+    nothing that comes in over the border, as neighbours' strokes do, unless the main part touches it too. A digit's
+    strokes that were written apart are not side by side, or near one another, or not of the same height.
     """
     part, size = parts(ink)
     inward = [np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) / n for n in ink.shape]
     weight = np.bincount(part.ravel(), (np.outer(*inward) * ink).ravel())
-    rim = touches_border(part)
+    numbers = np.arange(len(size))
+    rim = np.isin(numbers, part[[0, -1]]) | np.isin(numbers, part[:, [0, -1]])
     main = np.where(rim, weight / 10, weight).argmax()
     if not main:
         raise InputError(NO_DIGIT)
     left, top, right, bottom = bounds(part == main)
     reach = max(right - left, bottom - top)
     near = part[max(0, top - reach) : bottom + reach, max(0, left - reach) : right + reach]
-    keep = (np.bincount(near.ravel(), minlength=len(size)) > 0) & (size >= SPECK * size[main]) & (rim <= rim[main])
-    return part, keep
-
-
-def check_alone(part, keep):
-    """Raise InputError if what was kept of the numbered parts is not a digit by itself: for noise or another digit.
-
-    A digit's strokes that were written apart are near one another, or not side by side, or not of the same height.
-    """
-    size, rim = np.bincount(part.ravel()), touches_border(part)
-    size[0] = 0
-    large = (size > size[keep].max() / 5) & (rim <= rim[keep].any())
+    keep = np.isin(numbers, near) & (size >= SPECK * size[main]) & (rim <= rim[main])
+    large = (size > size[keep].max() / 5) & (rim <= rim[main])
     if size[keep | large].sum() < 0.5 * size[keep | ~rim].sum():
-        raise InputError(NO_DIGIT)  # most of the ink lies about in other parts
-    if large.sum() == 1:
-        return
-    ink = large[part]
-    _, top, _, bottom = bounds(keep[part])
-    groups, _ = parts(grown(ink, max(1, (bottom - top) // 12)))
-    boxes = [bounds(ink & (groups == number)) for number in range(1, groups.max() + 1)]
-    boxes = np.array(sorted(boxes, key=lambda box: box[1] - box[3])[:2])  # the highest two
-    (width, other_width), (height, other_height) = np.resize((boxes[:, 2:] - boxes[:, :2]).T, (2, 2))
-    overlap = boxes[:, 2].min() - boxes[:, 0].max()
-    if len(boxes) > 1 and other_height > 0.6 * height and overlap < 0.2 * min(width, other_width):
-        raise InputError(SEVERAL)
-
-
-def touches_border(part):
-    """Return which of the numbered parts touch the border of the picture, (parts,) bool."""
-    rim = np.zeros(part.max() + 1, bool)
-    rim[np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]])] = True
-    return rim
+        return part, keep, NO_DIGIT  # most of the ink lies about in other parts
+    boxes = [bounds(part == number) for number in np.flatnonzero(large)]
+    boxes.sort(key=lambda box: box[3] - box[1])
+    lefts, tops, rights, bottoms = np.transpose(boxes[-2:])  # of the highest two, the lower one first
+    heights, gap = bottoms - tops, lefts.max() - rights.min()  # of a part alone the gap is below 0
+    several = heights[0] > 0.6 * heights[-1] and gap > heights[-1] / 10
+    return part, keep, SEVERAL if several else None
 
 
 def parts(ink):
