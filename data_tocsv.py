@@ -293,9 +293,13 @@ def closed(channel):
     """Return the light of the paper under the ink, (height, width) float32. A shadow dims paper and ink alike.
 
     The paper is a closing: the lightest cell of 4 x 4 pixels around, and then the darkest of those. That fills strokes
-    in, but keeps the edges of shadows.
+    in, but keeps the edges of shadows. In between the cells are continued over the border as they run: light that
+    falls off there is no ink.
     """
-    paper = channel.reduce(4).filter(ImageFilter.MaxFilter(STROKE)).filter(ImageFilter.MinFilter(STROKE))
+    lightest = np.asarray(channel.reduce(4).filter(ImageFilter.MaxFilter(STROKE)), np.int16)
+    reach = min(STROKE // 2, min(lightest.shape) - 1)
+    lightest = np.pad(lightest, reach, mode="reflect", reflect_type="odd").clip(0, 255).astype(np.uint8)
+    paper = ImageOps.crop(Image.fromarray(lightest).filter(ImageFilter.MinFilter(STROKE)), reach)
     paper = paper.filter(ImageFilter.GaussianBlur(1)).resize(channel.size, Image.Resampling.BICUBIC)
     return np.asarray(paper, np.float32)
 
@@ -362,11 +366,14 @@ def one_digit(ink):
     large = (size > size[keep].max() / 5) & (rim <= rim[main])
     if size[keep | large].sum() < 0.5 * size[keep | ~rim].sum():
         return part, keep, NO_DIGIT  # most of the ink lies about in other parts
-    boxes = [bounds(part == number) for number in np.flatnonzero(large)]
+    if large.sum() == 1:
+        return part, keep, None
+    groups = parts(grown(large[part], max(1, (bottom - top) // 12)))[0] * large[part]
+    boxes = [bounds(groups == number) for number in range(1, groups.max() + 1)]
     boxes.sort(key=lambda box: box[3] - box[1])
     lefts, tops, rights, bottoms = np.transpose(boxes[-2:])  # of the highest two, the lower one first
-    heights, gap = bottoms - tops, lefts.max() - rights.min()  # of a part alone the gap is below 0
-    several = heights[0] > 0.6 * heights[-1] and gap > heights[-1] / 10
+    heights, gap = bottoms - tops, lefts.max() - rights.min()  # of one alone the gap is below 0
+    several = heights[0] > 0.6 * heights[-1] and gap > 0
     return part, keep, SEVERAL if several else None
 
 
