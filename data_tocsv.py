@@ -55,8 +55,7 @@ VIEW = 128  # NIST's scans were about 100 a digit; a larger view shows no more a
 SMALL = 56  # a picture up to this long (twice MNIST's) has no room for shadows and ruled lines: its paper is plain
 FLAT = 0.18  # of the pixels: plain paper and ink leave fewer in the middle third between them, uneven light more
 STROKE = 11  # cells of 4 pixels: what is darker than its surroundings and narrower is ink, what is wider is a shadow
-NOISE = 4  # ink is darker than the paper by 4 standard deviations of the paper's noise
-FAINT = 0.03  # and by 3 % of its light: the ripples of JPG are below that, the faintest pencil is above
+FAINT = 0.03  # of the light of the paper, which ink lacks: the ripples of JPG less, the faintest pencil more
 RULE = 7  # ruled lines are thinner than this, and drop by less from one side to the other (3 degrees)
 ROUGH = 0.85  # of the step from pixel to pixel (squared) in white noise: a digit of 8 x 8 has 0.5 to 0.85, others less
 SPECK = 0.05  # of the size of a digit's largest part: what is smaller is dust
@@ -331,25 +330,23 @@ def remove_lines(darkness):
 
 
 def threshold(darkness):
-    """Return the darkness above which there is ink: halfway between paper and ink, but never within the noise.
+    """Return the darkness above which there is ink: halfway between paper and ink, but FAINT at least.
 
-    Paper and ink are split where they vary least on either side (Otsu 1979). The noise can be seen on the paper's
-    lighter side, where there is no ink.
+    Paper and ink are split where they vary least on either side (Otsu 1979).
     """
     sums = np.sort(darkness.clip(0, 1), axis=None).cumsum(dtype=float)
     below = np.arange(1, darkness.size)
     paper, ink = sums[:-1] / below, (sums[-1] - sums[:-1]) / below[::-1]
     at = (below * below[::-1] * (ink - paper) ** 2).argmax()
-    noise = -np.median(np.append(darkness[darkness <= 0], 0)) / 0.6745  # the standard deviation, if it is normal
-    return max((paper[at] + ink[at]) / 2, NOISE * noise, FAINT)
+    return max((paper[at] + ink[at]) / 2, FAINT)
 
 
 def one_digit(ink):
     """Return the numbered parts of the ink, which of them are the digit's, (parts,) bool, and what is wrong, if it is.
 
-    They are the part that is largest and nearest the middle, and what belongs to it: no specks, nothing far away, and
-    nothing that comes in over the border, as neighbours' strokes do, unless the main part touches it too. A digit's
-    strokes that were written apart are not side by side, or near one another, or not of the same height.
+    They are the part that is largest and nearest the middle, and what belongs to it: no specks, and nothing that comes
+    in over the border, as neighbours' strokes do, unless the main part touches it too. A digit's strokes that were
+    written apart are not side by side, or near one another, or not of the same height.
     """
     part, size = parts(ink)
     inward = [np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) / n for n in ink.shape]
@@ -359,10 +356,8 @@ def one_digit(ink):
     main = np.where(rim, weight / 10, weight).argmax()
     if not main:
         raise InputError(NO_DIGIT)
-    left, top, right, bottom = bounds(part == main)
-    reach = max(right - left, bottom - top)
-    near = part[max(0, top - reach) : bottom + reach, max(0, left - reach) : right + reach]
-    keep = np.isin(numbers, near) & (size >= SPECK * size[main]) & (rim <= rim[main])
+    _, top, _, bottom = bounds(part == main)
+    keep = (size >= SPECK * size[main]) & (rim <= rim[main])
     large = (size > size[keep].max() / 5) & (rim <= rim[main])
     if size[keep | large].sum() < 0.5 * size[keep | ~rim].sum():
         return part, keep, NO_DIGIT  # most of the ink lies about in other parts
