@@ -356,13 +356,13 @@ def one_digit(ink):
     main = np.where(rim, weight / 10, weight).argmax()
     if not main:
         raise InputError(NO_DIGIT)
-    _, top, _, bottom = bounds(part == main)
     keep = (size >= SPECK * size[main]) & (rim <= rim[main])
     large = (size > size[keep].max() / 5) & (rim <= rim[main])
     if size[keep | large].sum() < 0.5 * size[keep | ~rim].sum():
         return part, keep, NO_DIGIT  # most of the ink lies about in other parts
     if large.sum() == 1:
         return part, keep, None
+    _, top, _, bottom = bounds(keep[part])
     groups = parts(grown(large[part], max(1, (bottom - top) // 12)))[0] * large[part]
     boxes = [bounds(groups == number) for number in range(1, groups.max() + 1)]
     boxes.sort(key=lambda box: box[3] - box[1])
