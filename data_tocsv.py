@@ -330,7 +330,7 @@ def remove_lines(darkness):
 
 
 def threshold(darkness):
-    """Return the darkness above which there is ink: halfway between paper and ink, but FAINT at least.
+    """Return the darkness above which there is ink: halfway between paper and ink, but never within the noise.
 
     Paper and ink are split where they vary least on either side (Otsu 1979).
     """
@@ -338,7 +338,8 @@ def threshold(darkness):
     below = np.arange(1, darkness.size)
     paper, ink = sums[:-1] / below, (sums[-1] - sums[:-1]) / below[::-1]
     at = (below * below[::-1] * (ink - paper) ** 2).argmax()
-    return max((paper[at] + ink[at]) / 2, FAINT)
+    noise = np.median(np.append(darkness[darkness <= 0], 0))  # of the paper's lighter side, where there is no ink
+    return max((paper[at] + ink[at]) / 2, -6 * noise, FAINT)  # 6 of these are 4 standard deviations
 
 
 def one_digit(ink):
