@@ -28,7 +28,7 @@ import warnings
 from collections import deque
 
 import numpy as np
-from PIL import ExifTags, Image, ImageChops, ImageFilter, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFilter, ImageOps, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 SIZE = 28  # pixels a side
@@ -55,8 +55,7 @@ VIEW = 128  # NIST's scans were about 100 a digit; a larger view shows no more a
 SMALL = 56  # a picture up to this long (twice MNIST's) has no room for shadows and ruled lines: its paper is plain
 FLAT = 0.18  # of the pixels: plain paper and ink leave fewer in the middle third between them, uneven light more
 STROKE = 11  # cells of 4 pixels: what is darker than its surroundings and narrower is ink, what is wider is a shadow
-NOISE = 4  # ink is darker than the paper by 4 standard deviations of the paper's noise
-FAINT = 0.03  # and by 3 % of its light: the ripples of JPG are below that, the faintest pencil is above
+FAINT = 0.03  # of the light of the paper, which ink lacks: the ripples of JPG less, the faintest pencil more
 RULE = 7  # ruled lines are thinner than this, and drop by less from one side to the other (3 degrees)
 ROUGH = 0.85  # of the step from pixel to pixel (squared) in white noise: a digit of 8 x 8 has 0.5 to 0.85, others less
 SPECK = 0.05  # of the size of a digit's largest part: what is smaller is dust
@@ -191,34 +190,25 @@ def looks_like_mnist(pixels):
 
 
 def made_small(picture):
-    """Return any picture as L or RGB, the right way up, on an opaque ground, fewer than 4 VIEW pixels long.
-
-    It is averaged, which spares the hairlines, and by strips, so that a huge picture is never there in a wider mode.
-    """
-    (width, height), factor = picture.size, max(1, max(picture.size) // (2 * VIEW))
-    deep = picture.mode[0] in "IF"  # 16 or 32 bits a pixel, of which a scanner uses what it likes
-    mode = "F" if deep else "RGBa" if picture.has_transparency_data else "L" if picture.mode in ("1", "L") else "RGB"
-    small = Image.new(mode, (-(-width // factor), -(-height // factor)))
-    rows = max(1, 2**20 // (width * factor))
-    for top in range(0, small.height, rows):
-        strip = picture.crop((0, top * factor, width, min(height, (top + rows) * factor)))
-        if deep:
-            values = np.nan_to_num(np.asarray(strip, np.float32), nan=0, posinf=0, neginf=0)
-            strip = Image.fromarray(values.clip(-1e30, 1e30))
-        elif mode == "RGBa" and strip.mode != "RGBA":
-            strip = strip.convert("RGBA")
-        small.paste((strip if strip.mode == mode else strip.convert(mode)).reduce(factor), (0, top))
-    if deep:
-        values = np.asarray(small)
-        values = (values - values.min()) * (255 / max(np.ptp(values), 1e-30))
-        small = Image.fromarray(values.astype(np.uint8))
-    if mode == "RGBa":
-        *colours, alpha = small.split()  # the colours are multiplied by it: they are as on black
-        small, clear = Image.merge("RGB", colours), ImageOps.invert(alpha)
-        on_white = Image.merge("RGB", [ImageChops.add(colour, clear) for colour in colours])
-        if on_white.convert("L").getextrema()[0] <= 127:  # ink that is nowhere dark on white is meant for a dark page
-            small = on_white
-    small.getexif()[ExifTags.Base.Orientation] = picture.getexif().get(ExifTags.Base.Orientation)
+    """Return any picture as L or RGB, the right way up, on an opaque ground, fewer than 4 VIEW pixels long."""
+    orientation = picture.getexif().get(ExifTags.Base.Orientation)
+    step = -(-max(picture.size) // (8 * VIEW))
+    if step > 1:  # of a huge picture only every so many pixels: in a wider mode it would take too much memory
+        picture = picture.resize([-(-side // step) for side in picture.size], Image.Resampling.NEAREST)
+    factor = max(1, max(picture.size) // (2 * VIEW))  # to average spares the hairlines
+    if picture.mode[0] in "IF":  # 16 or 32 bits a pixel, of which a scanner uses what it likes
+        values = np.nan_to_num(np.asarray(picture, np.float32), nan=0, posinf=0, neginf=0).clip(-1e30, 1e30)
+        values = np.asarray(Image.fromarray(values).reduce(factor))
+        small = Image.fromarray(((values - values.min()) * (255 / max(np.ptp(values), 1e-30))).astype(np.uint8))
+    elif picture.has_transparency_data:
+        clear = picture.convert("RGBA").reduce(factor)
+        for page in ("white", "black"):
+            small = Image.alpha_composite(Image.new("RGBA", clear.size, page), clear).convert("RGB")
+            if small.convert("L").getextrema()[0] <= 127:  # ink that is nowhere dark on white is meant for a dark page
+                break
+    else:
+        small = picture.convert("L" if picture.mode in ("1", "L") else "RGB").reduce(factor)
+    small.getexif()[ExifTags.Base.Orientation] = orientation
     return ImageOps.exif_transpose(small)
 
 
@@ -231,14 +221,15 @@ def find_digit(picture, looks=3):
     view = picture.reduce(scale)
     darkness = without_paper(strongest_channel(view))
     level = threshold(darkness)
-    part, keep = one_digit(darkness > level)
+    part, keep, wrong = one_digit(darkness > level)
     candidates = {np.bincount(part[part > 0]).argmax(), *np.flatnonzero(keep)} if looks else ()
     inside = next(filter(None, (inside_frame(part == number) for number in candidates)), None)
     if not inside:
         if max(view.size) > SMALL and remove_lines(darkness) | remove_lines(darkness.T):
             level = threshold(darkness)
-            part, keep = one_digit(darkness > level)
-        check_alone(part, keep)
+            part, keep, wrong = one_digit(darkness > level)
+        if wrong:
+            raise InputError(wrong)
         digit = keep[part]
         left, top, right, bottom = bounds(digit)
         side = max(right - left, bottom - top)
@@ -247,7 +238,7 @@ def find_digit(picture, looks=3):
             inside = left - margin, top - margin, right + margin, bottom + margin
     if inside:
         return find_digit(picture.crop(np.clip(np.multiply(inside, scale), 0, picture.size * 2).tolist()), looks - 1)
-    return np.where(grown(digit), darkness / level, 0)[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1]
+    return np.where(grown(digit, 1), darkness / level, 0)[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1]
 
 
 def strongest_channel(view):
@@ -338,102 +329,64 @@ def remove_lines(darkness):
     return True
 
 
-def two_sides(values):
-    """Return the means of the dark and the light values, split where they vary least on either side (Otsu 1979)."""
-    counts = np.bincount(values.astype(np.uint8).ravel(), minlength=256)
-    below, sums = counts.cumsum()[:-1], (counts * np.arange(256)).cumsum()
-    above = values.size - below
-    with np.errstate(all="ignore"):
-        between = np.nan_to_num((sums[-1] * below - values.size * sums[:-1]) ** 2 / (below * above))
-    at = between.argmax()
-    return sums[at] / max(1, below[at]), (sums[-1] - sums[at]) / max(1, above[at])
-
-
 def threshold(darkness):
     """Return the darkness above which there is ink: halfway between paper and ink, but never within the noise.
 
-    The noise can be seen on the paper's lighter side, where there is no ink.
+    Paper and ink are split where they vary least on either side (Otsu 1979).
     """
-    lighter = darkness[darkness <= 0]
-    noise = -np.median(lighter) / 0.6745 if lighter.size else 0  # the standard deviation, if it is normal
-    return max(sum(two_sides(darkness.clip(0, 1) * 255)) / 510, NOISE * noise, FAINT)
+    sums = np.sort(darkness.clip(0, 1), axis=None).cumsum(dtype=float)
+    below = np.arange(1, darkness.size)
+    paper, ink = sums[:-1] / below, (sums[-1] - sums[:-1]) / below[::-1]
+    at = (below * below[::-1] * (ink - paper) ** 2).argmax()
+    noise = np.median(np.append(darkness[darkness <= 0], 0))  # of the paper's lighter side, where there is no ink
+    return max((paper[at] + ink[at]) / 2, -6 * noise, FAINT)  # 6 of these are 4 standard deviations
 
 
 def one_digit(ink):
-    """Return the numbered parts of the ink, as parts does, and which of them are the digit's, (parts,) bool.
+    """Return the numbered parts of the ink, which of them are the digit's, (parts,) bool, and what is wrong, if it is.
 
-    They are the part that is largest and nearest the middle, and what belongs to it: no specks, nothing far away, and
-    nothing that comes in over the border, as neighbours' strokes do, unless the main part touches it too.
+    They are the part that is largest and nearest the middle, and what belongs to it: no specks, and nothing that comes
+    in over the border, as neighbours' strokes do, unless the main part touches it too. A digit's strokes that were
+    written apart are not side by side, or near one another, or not of the same height.
     """
     part, size = parts(ink)
     inward = [np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) / n for n in ink.shape]
     weight = np.bincount(part.ravel(), (np.outer(*inward) * ink).ravel())
-    rim = touches_border(part)
+    numbers = np.arange(len(size))
+    rim = np.isin(numbers, part[[0, -1]]) | np.isin(numbers, part[:, [0, -1]])
     main = np.where(rim, weight / 10, weight).argmax()
     if not main:
         raise InputError(NO_DIGIT)
-    left, top, right, bottom = bounds(part == main)
-    reach = max(right - left, bottom - top)
-    near = part[max(0, top - reach) : bottom + reach, max(0, left - reach) : right + reach]
-    keep = (np.bincount(near.ravel(), minlength=len(size)) > 0) & (size >= SPECK * size[main]) & (rim <= rim[main])
-    return part, keep
-
-
-def check_alone(part, keep):
-    """Raise InputError if what was kept of the numbered parts is not a digit by itself: for noise or another digit.
-
-    A digit's strokes that were written apart are near one another, or not side by side, or not of the same height.
-    """
-    size, rim = np.bincount(part.ravel()), touches_border(part)
-    size[0] = 0
-    large = (size > size[keep].max() / 5) & (rim <= rim[keep].any())
+    keep = (size >= SPECK * size[main]) & (rim <= rim[main])
+    large = (size > size[keep].max() / 5) & (rim <= rim[main])
     if size[keep | large].sum() < 0.5 * size[keep | ~rim].sum():
-        raise InputError(NO_DIGIT)  # most of the ink lies about in other parts
+        return part, keep, NO_DIGIT  # most of the ink lies about in other parts
     if large.sum() == 1:
-        return
-    ink = near = large[part]
+        return part, keep, None
     _, top, _, bottom = bounds(keep[part])
-    for _ in range(max(1, (bottom - top) // 12)):
-        near = grown(near)
-    groups, _ = parts(near)
-    boxes = [bounds(ink & (groups == number)) for number in range(1, groups.max() + 1)]
-    boxes = np.array(sorted(boxes, key=lambda box: box[1] - box[3])[:2])  # the highest two
-    (width, other_width), (height, other_height) = np.resize((boxes[:, 2:] - boxes[:, :2]).T, (2, 2))
-    overlap = boxes[:, 2].min() - boxes[:, 0].max()
-    if len(boxes) > 1 and other_height > 0.6 * height and overlap < 0.2 * min(width, other_width):
-        raise InputError(SEVERAL)
-
-
-def touches_border(part):
-    """Return which of the numbered parts touch the border of the picture, (parts,) bool."""
-    rim = np.zeros(part.max() + 1, bool)
-    rim[np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]])] = True
-    return rim
+    groups = parts(grown(large[part], max(1, (bottom - top) // 12)))[0] * large[part]
+    boxes = [bounds(groups == number) for number in range(1, groups.max() + 1)]
+    boxes.sort(key=lambda box: box[3] - box[1])
+    lefts, tops, rights, bottoms = np.transpose(boxes[-2:])  # of the highest two, the lower one first
+    heights, gap = bottoms - tops, lefts.max() - rights.min()  # of one alone the gap is below 0
+    several = heights[0] > 0.6 * heights[-1] and gap > 0
+    return part, keep, SEVERAL if several else None
 
 
 def parts(ink):
     """Return the connected parts of the ink, numbered from 1 (0 is paper), and the size of each (0 for the paper).
 
-    The ink is taken as runs of pixels, in one long row; those that touch runs of the row below lead to the same root.
+    Each pixel leads to the farthest one around it, and then to where that one leads, until all of a part lead to one.
     """
-    flat, row = padded(ink).ravel(), ink.shape[1] + 2
-    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    starts, ends = edges[::2], edges[1::2]
-    first, last = np.searchsorted(ends, starts + row), np.searchsorted(starts, ends + row, "right")
-    root = list(range(len(starts)))
-    for run, (begin, end) in enumerate(zip(first.tolist(), last.tolist())):
-        for below in range(begin, end):
-            while root[run] != run:
-                run = root[run]
-            while root[below] != below:
-                root[below] = root[root[below]]
-                below = root[below]
-            root[max(run, below)] = run = min(run, below)
-    for run, above in enumerate(root):
-        root[run] = root[above]
-    number = np.unique(root, return_inverse=True)[1] + 1
-    part = np.zeros(flat.size, int)
-    part[flat] = np.repeat(number, ends - starts)
+    flat, row = np.pad(ink, 1).ravel(), ink.shape[1] + 2
+    spots, itself = np.flatnonzero(flat), np.arange(flat.size)
+    around = spots + np.add.outer([-row, 0, row], [-1, 0, 1]).reshape(9, 1)  # (9, pixels of ink)
+    goal, last = itself * flat, None
+    while not np.array_equal(goal, last):
+        last = goal.copy()
+        goal[spots] = goal[around].max(axis=0)
+        goal[spots] = goal[goal[spots]]
+    part = np.cumsum(flat & (goal == itself))[goal]
     size = np.bincount(part)
     size[0] = 0
     return part.reshape(-1, row)[1:-1, 1:-1], size
@@ -462,29 +415,9 @@ def bounds(ink):
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def stroke_width(ink):
-    """Return the mean width of the strokes: their area is length x width, their outline twice the length.
-
-    The outline is counted in steps, which on a slope are 4 / pi too many.
-    """
-    near = padded(ink)
-    outline = np.count_nonzero(near[1:] != near[:-1]) + np.count_nonzero(near[:, 1:] != near[:, :-1])
-    return 2 * ink.sum() / (np.pi / 4 * outline)
-
-
-def padded(ink, margin=1):
-    """Return the ink (bool) with a margin of paper around it; np.pad takes five times as long."""
-    height, width = ink.shape
-    out = np.zeros((height + 2 * margin, width + 2 * margin), bool)
-    out[margin : margin + height, margin : margin + width] = ink
-    return out
-
-
-def grown(ink, corners=True):
-    """Return the ink and the pixels around it, with or without those that touch it by a corner alone."""
-    near = padded(ink)
-    out = near[1:-1, 1:-1] | near[:-2, 1:-1] | near[2:, 1:-1] | near[1:-1, :-2] | near[1:-1, 2:]
-    return out | near[:-2, :-2] | near[:-2, 2:] | near[2:, :-2] | near[2:, 2:] if corners else out
+def grown(ink, radius):
+    """Return the ink (bool) with all that is within a square of `radius` pixels around it."""
+    return np.asarray(Image.fromarray(np.uint8(ink)).filter(ImageFilter.MaxFilter(2 * radius + 1))) > 0
 
 
 def with_mnist_pen(darkness):
@@ -493,24 +426,23 @@ def with_mnist_pen(darkness):
     What is small is enlarged before it is cut into ink and paper, lest it show steps. A thin pen is grown to MNIST's
     width, a thick one shrunk half the way, lest it break.
     """
-    size = [round((side + 4) * 80 / max(darkness.shape)) for side in darkness.shape[::-1]]
-    ink = np.asarray(Image.fromarray(np.pad(darkness, 2)).resize(size, Image.Resampling.BICUBIC)) > 1
+    longest = max(darkness.shape)
+    darkness = np.pad(darkness, 2 + longest // 8)
+    size = [round(side * 80 / longest) for side in darkness.shape[::-1]]
+    ink = np.asarray(Image.fromarray(darkness).resize(size, Image.Resampling.BICUBIC)) > 1
     left, top, right, bottom = bounds(ink)
     side = max(right - left, bottom - top)
-    change = (PEN * side - 20 * stroke_width(ink)) / (20 - PEN) / 2  # (width + 2 change) / (side + 2 change) = PEN / 20
-    steps = round(change if change > 0 else -change / 2)
-    ink = padded(ink, steps)
-    for step in range(steps):  # in turn all 8 neighbours and only 4: nearly a disc
-        changed = grown(ink, step % 2) if change > 0 else ~grown(~ink, step % 2)
-        if not changed.any():
-            break
-        ink = changed
-    return ink
-
-
-def centre_of_mass(mass):
-    """Return the centre of mass, y and x, of an array (height, width); the middle of a pixel is at +0.5."""
-    return [(np.arange(len(line)) + 0.5) @ line / max(line.sum(), 1) for line in (mass.sum(axis=1), mass.sum(axis=0))]
+    # The strokes' area is length x width, their outline twice the length, counted in steps: on a slope 4 / pi too many
+    outline = np.count_nonzero(ink[1:] != ink[:-1]) + np.count_nonzero(ink[:, 1:] != ink[:, :-1])
+    width = 2 * np.count_nonzero(ink) / (np.pi / 4 * outline)
+    change = (PEN * side - 20 * width) / (20 - PEN) / 2  # (width + 2 change) / (side + 2 change) = PEN / 20
+    steps = round(change if change > 0 else change / 2)
+    thin, cross = steps < 0, ImageFilter.Kernel((3, 3), (0, 1, 0, 1, 1, 1, 0, 1, 0), scale=1)
+    picture = Image.fromarray(np.uint8(255 * (ink ^ thin)))
+    for step in range(abs(steps)):  # in turn the 4 neighbours and all 8: nearly a disc
+        picture = picture.filter(ImageFilter.MaxFilter(3) if step % 2 else cross)
+    changed = (np.asarray(picture) > 0) ^ thin
+    return changed if changed.any() else ink
 
 
 def centred(ink):
@@ -521,13 +453,11 @@ def centred(ink):
     width, height = box[2] - box[0], box[3] - box[1]
     size = [max(1, round(20 * side / max(width, height))) for side in (width, height)]
     digit = np.asarray(Image.fromarray(ink).convert("L").resize(size, Image.Resampling.BOX, box), np.float32)
-    digit = digit * (255 / digit.max())
-    top, left = (
-        int(np.clip(int(15 - centre), 0, SIZE - side)) for centre, side in zip(centre_of_mass(digit), digit.shape)
-    )
     pixels = np.zeros((SIZE, SIZE), np.uint8)
-    pixels[top : top + digit.shape[0], left : left + digit.shape[1]] = digit.round()
-    return pixels.ravel()
+    pixels[: size[1], : size[0]] = (digit * (255 / digit.max())).round()
+    mass, *moments = MOMENTS @ pixels.ravel()
+    down, right = (np.clip(int(15 - moment / mass), 0, SIZE - side) for moment, side in zip(moments, digit.shape))
+    return np.roll(pixels, (down, right), axis=(0, 1)).ravel()
 
 
 # Many pictures.
