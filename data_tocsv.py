@@ -193,7 +193,9 @@ def made_small(picture):
     """Return any picture as L or RGB, the right way up, on an opaque ground, fewer than 4 VIEW pixels long."""
     orientation = picture.getexif().get(ExifTags.Base.Orientation)
     step = -(-max(picture.size) // (8 * VIEW))
-    if step > 1:  # of a huge picture only every so many pixels: in a wider mode it would take too much memory
+    if step > 1 and picture.mode in ("L", "RGB", "CMYK", "F"):
+        picture = picture.reduce(step)
+    elif step > 1:  # only every so many pixels, as all would take too much memory in the mode that can be averaged
         picture = picture.resize([-(-side // step) for side in picture.size], Image.Resampling.NEAREST)
     factor = max(1, max(picture.size) // (2 * VIEW))  # to average spares the hairlines
     if picture.mode[0] in "IF":  # 16 or 32 bits a pixel, of which a scanner uses what it likes
