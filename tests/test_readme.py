@@ -1,0 +1,72 @@
+"""What the README says is so: its commands exist, its worked example comes out, its figures add up."""
+
+import doctest
+import re
+import shlex
+import shutil
+
+import pytest
+from conftest import REPO, drawn, run
+
+import predict
+from train_network import SHAPES
+
+README = (REPO / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_worked_example():
+    (example,) = (text for language, text in BLOCKS if ">>>" in text)
+    test = doctest.DocTestParser().get_doctest(example, {}, "README.md", None, 0)
+    assert doctest.DocTestRunner().run(test).failed == 0
+
+
+def test_the_sizes_of_the_network():
+    sizes = [height * width for height, width in SHAPES.values()]
+    layers = [sum(sizes[i : i + 2]) for i in (0, 2, 4)]
+    assert f"{sum(sizes):,}" == "218,058"
+    for number in (*layers, sum(sizes)):
+        assert f"| {number:,} |" in README
+    for height, width in SHAPES.values():
+        assert f"({height}, {width})" in README
+
+
+def commands():
+    """Return the commands of ours in the README's sh blocks, as lists of words."""
+    text = "\n".join(text for language, text in BLOCKS if language == "sh").replace("&&\n", "&& ")
+    parts = re.split(r"&&|\||\n", text)
+    return [shlex.split(part.split(">")[0])[1:] for part in parts if re.match(r"\s*python \S+\.py", part)]
+
+
+@pytest.mark.parametrize("script", sorted({words[0] for words in commands()}))
+def test_every_script_and_option_that_is_named_exists(script, tmp_path):
+    usage = run(script, "-h", cwd=tmp_path, check=0).stdout
+    for words in commands():
+        for option in words[1:] if words[0] == script else []:
+            assert not option.startswith("-") or option == "-" or option in re.split(r"[\s,\[\]]+", usage), option
+
+
+def test_every_option_that_the_text_names_exists(tmp_path):
+    scripts = ("data_tocsv.py", "train_network.py", "predict.py", "datasets/draw_sample.py")
+    usage = "".join(run(script, "-h", cwd=tmp_path, check=0).stdout for script in scripts)
+    for option in set(re.findall(r"`(--[a-z-]+)", README)):
+        assert option in usage, option
+
+
+def test_every_file_that_is_linked_or_named_exists():
+    for path in re.findall(r"\]\(([^)#]+)\)", README) + re.findall(r"`((?:tests|datasets)/\w+\.(?:py|txt))`", README):
+        assert path.startswith("https://") or (REPO / path).exists(), path
+
+
+def test_from_python(tmp_path, network, monkeypatch):
+    shutil.copy(network, tmp_path / "network.npz")
+    shutil.copy(drawn(7), tmp_path / "7.jpg")
+    (tmp_path / "folder").mkdir()
+    shutil.copy(drawn(2), tmp_path / "folder" / "a.jpg")
+    (tmp_path / "folder" / "b.jpg").write_text("no picture")
+    monkeypatch.chdir(tmp_path)
+    (example,) = (text for language, text in BLOCKS if language == "python" and "from predict" in text)
+    names = {"PIL": __import__("PIL.Image")}
+    lines = [line.split("  # ") for line in example.splitlines() if line.startswith("predict(")]
+    answers = [eval(code, {"predict": predict.predict} | names) for code, *_ in lines]
+    assert answers == [7, [2, None], 7]
