@@ -265,8 +265,11 @@ def without_paper(channel):
     # Ink is the minority, seen from the border, which counts most where the blur is as wide as the picture.
     shade = detail(channel, max(channel.size) // (1 if plain else 6))
     square = shade * shade
-    skew, spread = (square * shade).mean(), square.mean() + 1e-6
-    if not plain and is_noise(skew / spread**1.5, (square * square).mean() / spread**2):
+    variance = square.mean() + 1e-6
+    skew, kurtosis = (square * shade).mean() / variance**1.5, (square * square).mean() / variance**2
+    # Noise has a skew of 0.1, digits have 1 to 6, as ink only darkens. A picture that is half ink has none either, but
+    # two greys have the least kurtosis there is, skew^2 + 1.
+    if not plain and abs(skew) < 0.2 and skew**2 + 1 < 0.75 * kurtosis:
         raise InputError(NO_DIGIT)
     if skew > 0:
         channel, values, least, most = ImageOps.invert(channel), 255 - values, 255 - most, 255 - least
@@ -280,14 +283,6 @@ def without_paper(channel):
     if sum((step * step).sum() for step in steps) > ROUGH * 4 * darkness.var() * darkness.size:
         raise InputError(NO_DIGIT)
     return darkness
-
-
-def is_noise(skew, kurtosis):
-    """Are they noise's? It has a skew of 0.1, digits have 1 to 6, as ink only darkens.
-
-    A picture that is half ink has none either; but two greys have the least kurtosis there is, skew^2 + 1.
-    """
-    return abs(skew) < 0.2 and skew**2 + 1 < 0.75 * kurtosis
 
 
 def closed(channel):
