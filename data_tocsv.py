@@ -40,7 +40,7 @@ TEST_CSV = "datasets/test_images.csv"
 # What people's pictures are saved as. No other is opened: some of Pillow's formats start programs or open more files.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "AVIF")
 OTHER_FORMATS = {  # how their files begin
-    "HEIC": rb"....ftyp",
+    "HEIC": rb"....ftyp(hei|hev|mif1|msf1)",
     "PDF": rb"%PDF",
     "PostScript": rb"%!|\xc5\xd0\xd3\xc6",
     "SVG": rb"\s*<(svg|\?xml)",
@@ -95,11 +95,11 @@ def open_image(path, side):
         with contextlib.ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
-            if not isinstance(path, Image.Image):
-                path = decoder(stack.enter_context(open_file(path)), side)
-                if path.format == "TIFF":
-                    stack.enter_context(silent_stderr())
-            yield path
+            is_open = isinstance(path, Image.Image)
+            picture = path if is_open else decoder(stack.enter_context(open_file(path)), side)
+            if picture.format == "TIFF":
+                stack.enter_context(silent_stderr())
+            yield picture
     except InputError:
         raise
     except Exception as error:  # on a broken file Pillow's decoders raise nearly anything
@@ -140,9 +140,12 @@ def decoder(file, side):
         reason = f"{names[0]}, which is not read here" if names else "not a picture that can be read"
         raise InputError(f"{reason}: save it as JPG or PNG") from error
     whole = picture.width * picture.height
+    if is_jpg:
+        file.seek(file.tell() - 4 - 2 * picture.layers)  # to the number of colours in the first scan
+        scans = "progressive" in picture.info or file.read(1)[0] != picture.layers
     picture.draft(None, (side, side))
     memory = picture.width * picture.height * (2 if picture.mode in ("1", "L") else 4)
-    if picture.info.get("progressive"):  # all of its coefficients are kept until the end
+    if is_jpg and scans:  # all coefficients are kept until the last scan
         memory += 6 * whole
     elif picture.format == "TIFF":  # a strip of it may be all of it, and a tile more
         tile = picture.tag_v2.get(322, 0) * picture.tag_v2.get(323, 0)  # its width and length
@@ -349,8 +352,8 @@ def one_digit(ink):
     part, size = parts(ink)
     inward = [np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) / n for n in ink.shape]
     weight = np.bincount(part.ravel(), (np.outer(*inward) * ink).ravel())
-    numbers = np.arange(len(size))
-    rim = np.isin(numbers, part[[0, -1]]) | np.isin(numbers, part[:, [0, -1]])
+    rim = np.zeros(len(size), bool)
+    rim[np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]])] = True
     main = np.where(rim, weight / 10, weight).argmax()
     if not main:
         raise InputError(NO_DIGIT)
@@ -414,7 +417,7 @@ def bounds(ink):
 
 def grown(ink, radius):
     """Return the ink (bool) with all that is within a square of `radius` pixels around it."""
-    return np.asarray(Image.fromarray(np.uint8(ink)).filter(ImageFilter.MaxFilter(2 * radius + 1))) > 0
+    return np.asarray(Image.fromarray(255 * np.uint8(ink)).filter(ImageFilter.BoxBlur(radius))) > 0
 
 
 def with_mnist_pen(darkness):
@@ -434,10 +437,11 @@ def with_mnist_pen(darkness):
     width = 2 * np.count_nonzero(ink) / (np.pi / 4 * outline)
     change = (PEN * side - 20 * width) / (20 - PEN) / 2  # (width + 2 change) / (side + 2 change) = PEN / 20
     steps = round(change if change > 0 else change / 2)
-    thin, cross = steps < 0, ImageFilter.Kernel((3, 3), (0, 1, 0, 1, 1, 1, 0, 1, 0), scale=1)
+    thin = steps < 0
     picture = Image.fromarray(np.uint8(255 * (ink ^ thin)))
-    for step in range(abs(steps)):  # in turn the 4 neighbours and all 8: nearly a disc
-        picture = picture.filter(ImageFilter.MaxFilter(3) if step % 2 else cross)
+    for step in range(abs(steps)):  # in turn the 4 neighbours and all 8, nearly a disc; sums above 255 are cut off
+        near = [1] * 9 if step % 2 else [0, 1, 0, 1, 1, 1, 0, 1, 0]
+        picture = picture.filter(ImageFilter.Kernel((3, 3), near, scale=1))
     changed = (np.asarray(picture) > 0) ^ thin
     return changed if changed.any() else ink
 
@@ -513,6 +517,7 @@ def start_worker():
         [sys.executable, "-c", f"import sys; sys.path[0] = {folder!r}; import data_tocsv; data_tocsv.work()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # where libtiff may write, past Python
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # it multiplies no matrices: no threads' memory for that
         start_new_session=True,
     )
@@ -521,9 +526,8 @@ def start_worker():
 def work():
     """Answer each list of paths on standard input with try_image's results on standard output, to the end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Windows there are no sessions
-    answers, nowhere = os.fdopen(os.dup(1), "wb"), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)  # what a library may print is no answer
-    os.dup2(nowhere, 2)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library may print is no answer
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             pickle.dump(list(map(try_image, pickle.load(sys.stdin.buffer))), answers)
@@ -650,6 +654,8 @@ def run(main):
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup
             signal.signal(number, stop)
+    while os.open(os.devnull, os.O_RDWR) < 3:  # where 0, 1 or 2 is closed, a file of ours would take its place
+        pass
     sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # a file's name may be any bytes
@@ -669,6 +675,8 @@ def run(main):
         sys.stdout.flush()
     except OSError:  # the interpreter would try once more, and tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if status == 128 + signal.SIGINT:
+        os._exit(status)  # after a second Ctrl-C, in the midst of leaving, the interpreter could wait for a lost thread
     sys.exit(status)
 
 
@@ -700,7 +708,8 @@ def replacing(path, inputs=(), mode="xb", **options):
     try:
         with open(new, mode, **options) as file:
             yield file
-            sync(file)  # the data is on the disk before the name is
+            file.flush()
+            os.fsync(file.fileno())  # the data is on the disk before the name is
         with contextlib.suppress(OSError):  # there may be none
             shutil.copymode(target, new)
         os.replace(new, target)
@@ -711,12 +720,6 @@ def replacing(path, inputs=(), mode="xb", **options):
     finally:
         with contextlib.suppress(OSError):
             os.unlink(new)
-
-
-def sync(file):
-    """Have what was written to an open file on the disk."""
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def progress(items, quiet, **options):
@@ -836,9 +839,10 @@ def main(argv=None):
             told.append(f"{target}: {total:,} rows")
             if len(folders) > 1:
                 told[-1] += f" ({', '.join(f'{count:,} from {folder}' for folder, count in rows.items())})"
-        for file in files:  # all that can fail has been done before the first is replaced
-            sync(file)
-    for line in [*told, "next: python train_network.py"]:
+        for file in files:  # what a full disk refuses shows before the first is replaced
+            file.flush()
+    where = "" if args.output == "datasets" else f" --train {targets[0]} --test {targets[1]}"
+    for line in [*told, f"next: python train_network.py{where}"]:
         say(line, args.quiet)
     return status
 

@@ -56,7 +56,7 @@ def predict(path, network=NETWORK):
         try:
             return int(classify(params, read_image(path)[np.newaxis]).argmax())
         except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+            raise InputError(f"{'picture' if isinstance(path, Image.Image) else path}: {error}") from error
     return [None if p is None else int(p.argmax()) for _, _, p in read(walk(path), params)]
 
 
@@ -140,7 +140,7 @@ def summary(pairs, failed):
 
 
 def main(argv=None):
-    """Print the digits in the pictures named. Return the exit status: 0, 1 if some were not read, 2 if none was."""
+    """Print the digits in the pictures named. Return 0, 1 if some could not be read, or 2 if none was a picture."""
     parser = Parser(
         description="Read handwritten digits: one in each picture.",
         epilog="One picture: its digit is printed, nothing else. A folder, several paths or -:\n"
@@ -158,16 +158,18 @@ def main(argv=None):
     args = parser.parse_args(argv)
 
     params = load_network(args.network)
+    outputs = [path for path in (args.output, args.sheet) if path is not None]
     if args.output and format_of(args.output):
         raise InputError(f"{args.output}: a picture's name: give another name for the table")
-    if args.sheet and format_of(args.sheet) not in ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PDF"):
+    if args.sheet is not None and format_of(args.sheet) not in ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PDF"):
         raise InputError(f"{args.sheet}: cannot be drawn in that format: give a name in .png")
+    there = list(filter(os.path.exists, outputs))
     alone = len(args.paths) == 1 and args.paths[0] != "-" and not os.path.isdir(args.paths[0])
     pairs, faults = Counter(), Counter()
     wrong, unread, others = [], [], []  # what is to be on the sheet
     with contextlib.ExitStack() as stack:
         inputs = [*args.paths, args.network]
-        if args.output:
+        if args.output is not None:
             text = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}  # a file's name may be any bytes
             table = csv.writer(stack.enter_context(replacing(args.output, inputs, "x", **text)), lineterminator="\n")
             table.writerow(["path", "digit", "confidence", *(f"p{digit}" for digit in range(10))])
@@ -182,17 +184,19 @@ def main(argv=None):
                 complain(f"{path}: {result}")
                 faults[result] += 1
                 continue
+            if any(os.path.samefile(path, output) for output in there):
+                raise InputError(f"{path}: a picture that is read: give another name for what is to be written")
             digit, confidence = p.argmax(), p.max()
             pairs[label_of(path), digit] += 1
             line = f"{digit}\n" if alone else f"{one_line(path)}\t{digit}\t{confidence:.4f}\n"
-            put(line, needed=not (args.output or args.sheet))  # the files are to be whole, whoever reads this
+            put(line, needed=not outputs)  # the files are to be whole, whoever reads this
             if args.output:
                 table.writerow([path, digit, *(f"{x:.6f}" for x in (confidence, *p))])
         if not pairs and not faults:
             raise InputError(f"{' '.join(args.paths)}: no pictures there")
         status = 2 if not pairs and not faults.keys() & {NO_DIGIT, SEVERAL} else 1 if faults else 0
-        if status == 2 and (args.output or args.sheet):
-            raise InputError(f"{args.output or args.sheet}: not written: no picture could be read")
+        if outputs and not pairs:
+            raise InputError(f"{outputs[0]}: not written: no picture could be read")
         if args.sheet:
             drawn = (wrong + unread + others)[:ON_SHEET]
             draw_sheet(drawn, pairs.total() + faults.total()).save(sheet, format_of(args.sheet))

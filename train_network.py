@@ -52,7 +52,7 @@ def forward(params, X):
     Z2 = W2 @ A1 + b2  # (64, n)
     A2 = np.maximum(Z2, 0)
     Z3 = W3 @ A2 + b3  # (10, n)
-    E = np.exp(Z3 - Z3.max(axis=0))  # softmax; less the largest, so that no exp overflows
+    E = np.exp(Z3 - Z3.max(axis=0))  # softmax; less the largest, which cancels, so that no exp overflows
     return A1, A2, E / E.sum(axis=0)
 
 
@@ -64,7 +64,7 @@ def cross_entropy(P, Y):
 def backward(params, X, A1, A2, P, Y):
     """Return the gradients of the loss, from the last to the first: a dictionary with `params`'s keys and shapes."""
     _, _, W2, _, W3, _ = params.values()
-    dZ3 = P - Y  # (10, n): of softmax and cross-entropy together, what was said less what is right
+    dZ3 = P - Y  # (10, n): the loss is log(exp(Z3).sum()) - Z3[right], and that is its slope
     dW3 = dZ3 @ A2.T  # (10, 64): W3 was multiplied by A2, so now dZ3 is, and the images are added up
     db3 = dZ3.sum(axis=1, keepdims=True)  # (10, 1): b3 was added to every image, so now all are added up
     dA2 = W3.T @ dZ3  # (64, n): A2 was multiplied by W3, so now dZ3 is
@@ -127,7 +127,7 @@ def train(
     """
     steps = -(-len(labels) // batch_size)  # in an epoch
     mean = np.float32(pixels[::16].mean() / 255)  # of every 16th image, which will do
-    params = for_shifted_images(params, mean)  # from 0 it learns faster (LeCun et al. 1998, "Efficient BackProp")
+    params = for_shifted_images(params, mean)  # mean 0 teaches faster (LeCun et al. 1998, "Efficient BackProp")
     velocity = {name: np.zeros_like(p) for name, p in params.items()}
     average = {name: p.copy() for name, p in params.items()}
     batches = ahead(prepare(pixels, labels, rng, mean, epochs, batch_size, distortion))
@@ -168,18 +168,21 @@ def prepare(pixels, labels, rng, mean, epochs, batch_size, distortion):
         for start in range(0, len(labels), batch_size):
             batch = order[start : start + batch_size]
             X = to_columns(pixels[batch])
-            if distortion:  # less and less, so that in the end the images are nearly as they will be
+            if distortion:  # less and less, so that in the end the images are nearly as they will be when tested
                 X = distort(X, rng, 1.3 - 0.6 * (epoch + start / len(labels)) / epochs)
             yield X - mean, one_hot[:, labels[batch]]
 
 
 def ahead(items):
     """Yield the items of an iterator, each made in a second thread while the one before it is in use."""
-    with ThreadPoolExecutor(1) as thread:
+    thread = ThreadPoolExecutor(1)
+    try:
         coming = thread.submit(next, items, None)
         while (item := coming.result()) is not None:
             coming = thread.submit(next, items, None)
             yield item
+    finally:
+        thread.shutdown(wait=False)  # to wait could be for ever, after two Ctrl-Cs at once
 
 
 # Distortion: in every epoch each image is turned, stretched and bent a little, as another hand might have written it.
@@ -187,11 +190,11 @@ def ahead(items):
 CENTRE = (SIZE - 1) / 2
 PLACES = np.indices((SIZE, SIZE)).reshape(2, -1) - CENTRE  # (2, 784): y and x of every pixel, from the centre
 BLUR = np.exp(-((np.subtract.outer(np.arange(SIZE), np.arange(SIZE)) / 4) ** 2) / 2)  # a Gaussian of 4 pixels
-BLUR /= np.linalg.norm(BLUR, axis=1, keepdims=True)  # what has standard deviation 1 still has it when blurred
+BLUR /= np.linalg.norm(BLUR, axis=1, keepdims=True)  # noise of standard deviation 1 still has it when blurred
 
 
 def distort(X, rng, strength):
-    """Return the images X (784, n) distorted, 32 neighbours alike: as good a teacher as one by one, in less time."""
+    """Return the images X (784, n) distorted, 32 images alike: as good a teacher as one by one, in less time."""
     groups = [X[:, start : start + 32] for start in range(0, X.shape[1], 32)]
     return np.hstack([sample(group, random_points(rng, strength)) for group in groups])
 
@@ -212,7 +215,7 @@ def random_points(rng, strength):
 
 
 def sample(X, points):
-    """Return images with the pixels that X (784, n) has at `points`: of the four neighbours, the nearer weighs more."""
+    """Return images with the pixels that X (784, n) has at `points`: bilinear interpolation, of four neighbours."""
     y, x = np.clip(points, 0, SIZE - 1.001)  # what lies beyond the border is background, as on the border
     top, left = y.astype(int), x.astype(int)
     y, x = (y - top).astype(np.float32), (x - left).astype(np.float32)  # 0 to 1, from the upper left neighbour
@@ -304,6 +307,8 @@ def main(argv=None):
         raise InputError("--epochs and --batch-size must be 1 or more (to below 1e9), --seed 0 or more")
     if not (0 <= options.momentum < 1 and 0 <= options.learning_rate < np.inf and 0 <= options.weight_decay < np.inf):
         raise InputError("--learning-rate and --weight-decay must be 0 or more, --momentum from 0 to below 1")
+    if not options.output.endswith(".npz"):  # a CSV file or a picture is not to be written over
+        raise InputError(f"{options.output}: a network's name ends in .npz: give another name")
 
     rng = np.random.default_rng(options.seed)
     params = load_network(options.resume) if options.resume else init_params(rng)

@@ -232,3 +232,15 @@ def test_the_largest_pictures_that_are_read_take_little_memory(tmp_path, name, m
     result = subprocess.run([sys.executable, "-c", PEAK, tmp_path / name], cwd=REPO, capture_output=True, text=True)
     kind, kilobytes = result.stdout.split()
     assert kind == "ndarray" and int(kilobytes) < 250_000, result.stdout
+
+
+def test_a_jpg_of_several_scans_is_reckoned_like_a_progressive_one(tmp_path):
+    """libjpeg keeps all of it until the last scan, though it is not called progressive."""
+    page(1600, 1200).convert("RGB").save(tmp_path / "plain.jpg", subsampling=0)
+    data = (tmp_path / "plain.jpg").read_bytes()
+    assert not isinstance(try_image(tmp_path / "plain.jpg")[1], str)
+    size, scan = data.index(b"\xff\xc0") + 5, data.index(b"\xff\xda")
+    large = data[:size] + struct.pack(">HH", 16000, 12000) + data[size + 4 : scan]
+    one_colour = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00"
+    (tmp_path / "scans.jpg").write_bytes(large + one_colour + data[scan + 14 :])
+    assert try_image(tmp_path / "scans.jpg")[1].startswith("192 megapixels: too large")

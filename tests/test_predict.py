@@ -146,7 +146,8 @@ def test_the_sheet_shows_the_wrong_ones_first(predict, tmp_path):
 def test_the_sheet_shows_what_could_not_be_read_and_the_thinnest_picture(predict, tmp_path):
     Image.new("RGB", (5000, 2), (0, 0, 255)).save(tmp_path / "wide.png")
     (tmp_path / "text.jpg").write_text("no picture")
-    predict("wide.png", "text.jpg", "--sheet", "sheet.png", check=1)
+    shutil.copy(drawn(3), tmp_path / "3.jpg")
+    predict("wide.png", "text.jpg", "3.jpg", "--sheet", "sheet.png", check=1)
     with Image.open(tmp_path / "sheet.png") as sheet:
         pixels = np.asarray(sheet.convert("RGB")).astype(int)
     blue = pixels[..., 2] - pixels[..., 0] > 200
@@ -333,6 +334,35 @@ def test_a_picture_is_never_written_over(predict, folder):
     (folder / "link.csv").symlink_to(folder.parent / "sheet.png")
     assert "named twice" in error_line(predict("mixed", "-o", "mixed/link.csv", "--sheet", "sheet.png"))
     assert (folder / "a.jpg").read_bytes() == before
+
+
+def test_a_picture_in_a_folder_that_is_read_is_not_written_over(predict, folder):
+    os.rename(folder / "a.jpg", folder / "noext")
+    before = (folder / "noext").read_bytes()
+    assert "give another name" in predict("mixed", "-o", "mixed/noext", check=2).stderr
+    assert "give another name" in predict("-", "--sheet", "mixed/z.jpg", input="mixed/z.jpg\n", check=2).stderr
+    assert (folder / "noext").read_bytes() == before
+    with Image.open(folder / "z.jpg") as picture:
+        assert picture.size == (28, 28)
+
+
+def test_the_old_answers_stay_where_there_is_no_digit(predict, tmp_path):
+    Image.new("L", (100, 100), 255).save(tmp_path / "blank.png")
+    (tmp_path / "answers.csv").write_text("old")
+    assert "not written" in predict("blank.png", "-o", "answers.csv", check=2).stderr
+    assert (tmp_path / "answers.csv").read_text() == "old"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="descriptors are POSIX's")
+@pytest.mark.parametrize("closed", [(2,), (0, 2), (0, 1, 2)])
+def test_closed_streams_lose_no_answer(predict, tmp_path, closed):
+    def close():
+        for descriptor in closed:
+            os.close(descriptor)
+
+    command = [sys.executable, REPO / "predict.py", "-o", "answers.csv", SAMPLE]  # enough for workers
+    assert subprocess.run(command, cwd=tmp_path, preexec_fn=close, stdout=subprocess.PIPE).returncode == 0
+    assert (tmp_path / "answers.csv").read_text(encoding="utf-8").count("\n") == 6001
 
 
 @pytest.mark.skipif(os.name == "nt", reason="FIFOs are POSIX's")
