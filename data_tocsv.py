@@ -607,12 +607,12 @@ def read_csv(path):
         with open_csv(path) as lines, warnings.catch_warnings():
             warnings.simplefilter("error")  # loadtxt warns of an empty file, and of 1.0 where 1 should be
             rows = np.loadtxt((line for _, line in lines), ROW, delimiter=",", comments=None, ndmin=1)["row"]
+        if (rows[:, 0] > 9).any():
+            raise ValueError("a label that is no digit")
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file: run data_tocsv.py first") from error
     except (ValueError, Warning) as error:
         raise InputError(f"{path}: {first_fault(path)}") from error
-    if (rows[:, 0] > 9).any():
-        raise InputError(f"{path}: {first_fault(path)}")
     return rows[:, 0], rows[:, 1:]
 
 
@@ -818,8 +818,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
 
     folders = args.folders or ["datasets/mnist" if os.path.isdir("datasets/mnist") else "datasets/sample"]
-    sources = [[(folder, find_pictures(folder, word)) for folder in folders] for word in ("train", "test")]
-    for word, source in zip(("train", "test"), sources):
+    sources = {word: [(folder, find_pictures(folder, word)) for folder in folders] for word in ("train", "test")}
+    for word, source in sources.items():
         if not any(paths for _, paths in source):
             where = f"put some into {folders[0]}/{word}ing/0 to 9"
             raise InputError(f'{", ".join(folders)}: no pictures in a sub-folder with "{word}" in its name: {where}')
@@ -827,7 +827,7 @@ def main(argv=None):
     status, told = 0, []
     with contextlib.ExitStack() as stack:  # both files are replaced, or none
         files = [stack.enter_context(replacing(target)) for target in targets]
-        for target, file, source in zip(targets, files, sources):
+        for target, file, source in zip(targets, files, sources.values()):
             rows = {}  # how many there are from each folder
             for folder, paths in source:
                 bar = progress(paths, args.quiet, desc=os.path.basename(target), unit=" pictures")

@@ -29,7 +29,6 @@ from data_tocsv import (
     one_line,
     progress,
     put,
-    read_image,
     read_images,
     replacing,
     run,
@@ -51,12 +50,13 @@ def predict(path, network=NETWORK):
     list there is None for a picture that cannot.
     """
     params = load_network(network)
-    if isinstance(path, Image.Image) or not os.path.isdir(path):
-        try:
-            return int(classify(params, read_image(path)[np.newaxis]).argmax())
-        except InputError as error:
-            raise InputError(f"{'picture' if isinstance(path, Image.Image) else path}: {error}") from error
-    return [None if p is None else int(p.argmax()) for _, _, p in read(walk(path), params)]
+    is_open = isinstance(path, Image.Image)
+    if not is_open and os.path.isdir(path):
+        return [None if p is None else int(p.argmax()) for _, _, p in read(walk(path), params)]
+    ((_, result, p),) = read([path], params)
+    if p is None:
+        raise InputError(f"{'picture' if is_open else path}: {result}")
+    return int(p.argmax())
 
 
 def read(paths, params):
