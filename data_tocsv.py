@@ -14,7 +14,6 @@ if __name__ == "__main__":
 
 import argparse
 import contextlib
-import io
 import itertools
 import pickle
 import re
@@ -37,8 +36,9 @@ DIGITS = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]  # the names of the 
 TRAIN_CSV = "datasets/train_images.csv"
 TEST_CSV = "datasets/test_images.csv"
 
-# What people's pictures are saved as. No other is opened: some of Pillow's formats start programs or open more files.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "AVIF")
+# What people's pictures are saved as, and the most megapixels of it that are decoded: of some, several copies are made.
+# No other format is opened: some of Pillow's start programs or open more files.
+FORMATS = {"JPEG": 50, "PNG": 50, "GIF": 50, "BMP": 50, "TIFF": 40, "PPM": 20, "WEBP": 12, "AVIF": 12}
 OTHER_FORMATS = {  # how their files begin
     "HEIC": rb"....ftyp(hei|hev|mif1|msf1)",
     "PDF": rb"%PDF",
@@ -46,7 +46,8 @@ OTHER_FORMATS = {  # how their files begin
     "SVG": rb"\s*<(svg|\?xml)",
 }
 MAX_FILE = 100_000_000  # bytes: more than a phone's largest photo, less than a film
-MAX_MEMORY = 200_000_000  # bytes that a picture may take while it is decoded: an RGB picture of 50 megapixels
+MAX_MEMORY = 210_000_000  # bytes that a picture may take: four at once take less than 1 GB
+TOO_LARGE = "too large for a picture of a digit: make it smaller"
 NO_DIGIT = "no digit found"
 SEVERAL = "more than one digit: cut the picture up"
 
@@ -92,37 +93,30 @@ def open_image(path, side):
     its size where that leaves `side` pixels, as a phone's has a hundred times what is needed.
     """
     try:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore")
-            is_open = isinstance(path, Image.Image)
-            picture = path if is_open else decoder(stack.enter_context(open_file(path)), side)
-            if picture.format == "TIFF":
-                stack.enter_context(silent_stderr())
-            yield picture
+        if isinstance(path, Image.Image):
+            yield path
+        else:
+            with open_file(path) as file:
+                yield decoder(file, side)
     except InputError:
         raise
     except Exception as error:  # on a broken file Pillow's decoders raise nearly anything
-        raise InputError(f"broken picture ({str(error)[:120] or type(error).__name__})") from error
+        if isinstance(error, MemoryError) or "error -9" in str(error):  # Pillow's number for the same
+            raise InputError(TOO_LARGE) from error
+        reason = getattr(error, "strerror", None)  # the system's, where there is no such file
+        raise InputError(reason or f"broken picture ({str(error)[:120] or type(error).__name__})") from error
 
 
 def open_file(path):
-    """Return a file opened for binary reading. Raises InputError, whose text is the reason alone."""
-    try:
-        status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            raise InputError("a folder, not a picture")
-        if not stat.S_ISREG(status.st_mode):  # to open a pipe is to wait for it
-            raise InputError("not a regular file")
-        if status.st_size > MAX_FILE:
-            raise InputError(f"{status.st_size / 1e6:,.0f} MB: too large for a picture of a digit")
-        file = open(path, "rb")  # noqa: SIM115
-    except (OSError, ValueError) as error:  # ValueError: ours, or a zero byte in the path
-        raise InputError(getattr(error, "strerror", None) or str(error)) from error
-    if status.st_size > 1_000_000:
-        return file
-    with file:
-        return io.BytesIO(file.read())  # a third faster, where Pillow reads bit by bit
+    """Return a file opened for binary reading. Raises InputError where it cannot be a picture."""
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError("a folder, not a picture")
+    if not stat.S_ISREG(status.st_mode):  # to open a pipe is to wait for it
+        raise InputError("not a regular file")
+    if status.st_size > MAX_FILE:
+        raise InputError(f"{status.st_size / 1e6:,.0f} MB: {TOO_LARGE}")
+    return open(path, "rb")
 
 
 def decoder(file, side):
@@ -133,41 +127,19 @@ def decoder(file, side):
         raise InputError("empty file")
     try:
         # Pillow's own limit would count all pixels of a JPG, and few of them are decoded
-        is_jpg = head.startswith(b"\xff\xd8\xff")
-        picture = JpegImageFile(file) if is_jpg else Image.open(file, formats=FORMATS)
+        jpg = head.startswith(b"\xff\xd8\xff")
+        picture = JpegImageFile(file) if jpg else Image.open(file, formats=tuple(FORMATS))
     except (UnidentifiedImageError, SyntaxError, KeyError) as error:  # KeyError: this Pillow lacks one of FORMATS
         names = [name for name, start in OTHER_FORMATS.items() if re.match(start, head, re.DOTALL)]
         reason = f"{names[0]}, which is not read here" if names else "not a picture that can be read"
         raise InputError(f"{reason}: save it as JPG or PNG") from error
     whole = picture.width * picture.height
-    if is_jpg:
-        file.seek(file.tell() - 4 - 2 * picture.layers)  # to the number of colours in the first scan
-        scans = "progressive" in picture.info or file.read(1)[0] != picture.layers
     picture.draft(None, (side, side))
-    memory = picture.width * picture.height * (2 if picture.mode in ("1", "L") else 4)
-    if is_jpg and scans:  # all coefficients are kept until the last scan
-        memory += 6 * whole
-    elif picture.format == "TIFF":  # a strip of it may be all of it, and a tile more
-        tile = picture.tag_v2.get(322, 0) * picture.tag_v2.get(323, 0)  # its width and length
-        memory = 2.5 * max(memory, 4 * tile)
-    elif picture.format in ("WEBP", "AVIF"):  # frames are kept, and the file is read whole and copied
-        memory = 16 * whole + 2 * file.seek(0, os.SEEK_END)
-    if memory > MAX_MEMORY:
-        raise InputError(f"{whole / 1e6:,.0f} megapixels: too large for a picture of a digit: make it smaller")
+    # Of a progressive JPG all is kept until the last scan, in 16 bits
+    decoded = 1.5 * whole if "progressive" in picture.info else picture.width * picture.height
+    if decoded > 1e6 * FORMATS[picture.format]:
+        raise InputError(f"{whole / 1e6:,.0f} megapixels: {TOO_LARGE}")
     return picture
-
-
-@contextlib.contextmanager
-def silent_stderr():
-    """Let file descriptor 2 lead nowhere, where libtiff writes past Python what it thinks of a broken file."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def thumbnail(path, size):
@@ -187,7 +159,7 @@ def looks_like_mnist(pixels):
     rows, columns = solid.any(axis=1).nonzero()[0], solid.any(axis=0).nonzero()[0]
     if not len(rows) or not 14 <= max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1 <= 20:
         return False
-    mass, y, x = (MOMENTS @ (pixels * (pixels > 16))).tolist()
+    mass, y, x = np.einsum("mp,p", MOMENTS, pixels * (pixels > 16)).tolist()
     in_place = 13.8 * mass < y < 15.2 * mass and 13.8 * mass < x < 15.2 * mass
     return in_place and ((pixels > 0) & (pixels < 255)).any()
 
@@ -456,7 +428,7 @@ def centred(ink):
     digit = np.asarray(Image.fromarray(ink).convert("L").resize(size, Image.Resampling.BOX, box), np.float32)
     pixels = np.zeros((SIZE, SIZE), np.uint8)
     pixels[: size[1], : size[0]] = (digit * (255 / digit.max())).round()
-    mass, *moments = MOMENTS @ pixels.ravel()
+    mass, *moments = np.einsum("mp,p", MOMENTS, pixels.ravel())
     down, right = (np.clip(int(15 - moment / mass), 0, SIZE - side) for moment, side in zip(moments, digit.shape))
     return np.roll(pixels, (down, right), axis=(0, 1)).ravel()
 
@@ -475,7 +447,9 @@ def read_images(paths):
     """
     paths, count, start = iter(paths), 0, time.process_time()
     for count, path in enumerate(paths, 1):  # noqa: B007
-        yield [try_image(path)]
+        with caged():
+            answer = try_image(path)
+        yield [answer]
         if time.process_time() - start > 0.1:
             break
     batches = iter(lambda: list(itertools.islice(paths, min(count, 64))), [])  # of 0.1 s, so that answers keep coming
@@ -510,6 +484,31 @@ def try_image(path):
         return path, str(error)
 
 
+@contextlib.contextmanager
+def caged():
+    """Keep what reads a picture in the block from filling the memory, and from writing to stderr past Python (libtiff).
+
+    After MAX_MEMORY bytes it meets a MemoryError, where the system sees to that: on Linux.
+    """
+    limit, stderr, nowhere = None, os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        with open("/proc/self/statm") as pages:
+            now = int(pages.read().split()[5]) * resource.getpagesize()
+        limit = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (now + MAX_MEMORY, limit[1]))
+    try:
+        yield
+    finally:
+        if limit:
+            resource.setrlimit(resource.RLIMIT_DATA, limit)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+
+
 def start_worker():
     """Start a Python that does work(), and return it (subprocess.Popen)."""
     folder = os.path.dirname(os.path.abspath(__file__))
@@ -528,7 +527,7 @@ def work():
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Windows there are no sessions
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library may print is no answer
-    with contextlib.suppress(EOFError, BrokenPipeError):
+    with caged(), contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             pickle.dump(list(map(try_image, pickle.load(sys.stdin.buffer))), answers)
             answers.flush()
@@ -549,8 +548,7 @@ def walk(folder, above=()):
         yield folder
         return
     for entry in entries:
-        # entry.is_dir() fails on a link that leads to itself
-        if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
+        if os.path.isdir(entry.path):
             yield from walk(entry.path, (*above, here))
         else:
             yield entry.path
@@ -583,7 +581,7 @@ ROW = np.dtype([("row", np.uint8, 1 + PIXELS)])
 TEXTS = np.array([f"{value}," for value in range(256)], "S4")  # the text of every value, filled up with zero bytes
 LAST_TEXTS = np.array([f"{value}\n" for value in range(256)], "S4")
 VALUES = set(map(str, range(256)))
-MAX_LINE = 10_000  # characters: more than any row or header has
+MAX_LINE = 10_000  # characters, more than any row or header has: a line without an end is not to fill the memory
 
 
 def to_csv(rows):
@@ -600,13 +598,12 @@ def to_csv(rows):
 def read_csv(path):
     """Return the labels and the pixels in a CSV file: (n,) uint8 of 0 to 9, and (n, 784) uint8.
 
-    Blank lines and a header line that begins with "label" (Kaggle's) are passed over. Raises InputError with the
-    number of the first line that is wrong, or where there is no such file or no row in it.
+    Raises InputError with the number of the first line that is wrong, or where there is no such file or no row in it.
     """
     try:
-        with open_csv(path) as lines, warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("error")  # loadtxt warns of an empty file, and of 1.0 where 1 should be
-            rows = np.loadtxt((line for _, line in lines), ROW, delimiter=",", comments=None, ndmin=1)["row"]
+            rows = np.loadtxt((line for _, line in lines_of(path)), ROW, delimiter=",", comments=None, ndmin=1)["row"]
         if (rows[:, 0] > 9).any():
             raise ValueError("a label that is no digit")
     except FileNotFoundError as error:
@@ -616,28 +613,27 @@ def read_csv(path):
     return rows[:, 0], rows[:, 1:]
 
 
-@contextlib.contextmanager
-def open_csv(path):
-    """Open a CSV file as an iterator of the rows' numbers in the file and texts, cut off after MAX_LINE characters."""
+def lines_of(path):
+    """Yield the number and the text of each row in a CSV file: no blank lines, and no header (Kaggle's "label,...")."""
     with open(path, encoding="utf-8-sig", errors="replace") as file:
-        lines = enumerate(iter(lambda: file.readline(MAX_LINE), ""), 1)
-        yield ((n, line) for n, line in lines if not (line.isspace() or n == 1 and line.lower().startswith("label")))
+        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE), ""), 1):
+            if not (line.isspace() or number == 1 and line.lower().startswith("label")):
+                yield number, line
 
 
 def first_fault(path):
     """Say which line of a CSV file is the first that read_csv does not take, and why."""
-    with open_csv(path) as lines:
-        for number, line in lines:
-            cells = [cell.strip() for cell in line.split(",")]
-            if len(line) == MAX_LINE:
-                return f"line {number}: longer than {MAX_LINE:,} characters: not a row of 785 numbers"
-            if len(cells) != 1 + PIXELS:
-                return f"line {number}: {len(cells)} values, not 785 (label,p0,...,p783)"
-            for column, cell in enumerate([] if VALUES.issuperset(cells) else cells, 1):
-                if cell[:-1].lstrip("0") + cell[-1:] not in VALUES:  # 007 is 7
-                    return f"line {number}: value {column} is {cell[:20]!r}, not a whole number from 0 to 255"
-            if int(cells[0]) > 9:
-                return f"line {number}: the label is {cells[0]}, not 0 to 9"
+    for number, line in lines_of(path):
+        cells = [cell.strip() for cell in line.split(",")]
+        if len(line) == MAX_LINE:
+            return f"line {number}: longer than {MAX_LINE:,} characters: not a row of 785 numbers"
+        if len(cells) != 1 + PIXELS:
+            return f"line {number}: {len(cells)} values, not 785 (label,p0,...,p783)"
+        for column, cell in enumerate([] if VALUES.issuperset(cells) else cells, 1):
+            if cell[:-1].lstrip("0") + cell[-1:] not in VALUES:  # 007 is 7
+                return f"line {number}: value {column} is {cell[:20]!r}, not a whole number from 0 to 255"
+        if int(cells[0]) > 9:
+            return f"line {number}: the label is {cells[0]}, not 0 to 9"
     return "no rows in it: run data_tocsv.py again"
 
 
@@ -656,13 +652,15 @@ def run(main):
             signal.signal(number, stop)
     while os.open(os.devnull, os.O_RDWR) < 3:  # where 0, 1 or 2 is closed, a file of ours would take its place
         pass
-    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # a file's name may be any bytes
+    names = {"encoding": "utf-8", "errors": "surrogateescape"}  # a file's name may be any bytes
+    sys.stdout, sys.stderr = open(1, "w", **names), open(2, "w", buffering=1, **names)  # noqa: SIM115
+    warnings.simplefilter("ignore")  # Pillow's, of files that are odd and can be read
     status = 2
     try:
         status = main()
         sys.stdout.flush()
+    except SystemExit as end:
+        status = end.code
     except KeyboardInterrupt:
         status = 128 + signal.SIGINT
     except BrokenPipeError:  # who reads the answers (head, say) has had enough
@@ -671,13 +669,9 @@ def run(main):
         complain(str(error) or "not enough memory")
     except OSError as error:
         complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
-    try:
+    with contextlib.suppress(OSError):
         sys.stdout.flush()
-    except OSError:  # the interpreter would try once more, and tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if status == 128 + signal.SIGINT:
-        os._exit(status)  # after a second Ctrl-C, in the midst of leaving, the interpreter could wait for a lost thread
-    sys.exit(status)
+    os._exit(status)  # the interpreter would flush once more, and after a second Ctrl-C wait for a lost thread
 
 
 class Parser(argparse.ArgumentParser):
