@@ -19,11 +19,11 @@ import numpy as np
 from PIL import Image
 
 from data_tocsv import (
-    NO_DIGIT,
-    SEVERAL,
+    FORMATS,
     SIZE,
     InputError,
     Parser,
+    caged,
     complain,
     label_of,
     one_line,
@@ -50,27 +50,25 @@ def predict(path, network=NETWORK):
     list there is None for a picture that cannot.
     """
     params = load_network(network)
-    is_open = isinstance(path, Image.Image)
-    if not is_open and os.path.isdir(path):
-        return [None if p is None else int(p.argmax()) for _, _, p in read(walk(path), params)]
-    ((_, result, p),) = read([path], params)
+    if not isinstance(path, Image.Image) and os.path.isdir(path):
+        return [None if p is None else int(p.argmax()) for batch in read(walk(path), params) for _, _, p in batch]
+    ((_, result, p),) = next(read([path], params))
     if p is None:
-        raise InputError(f"{'picture' if is_open else path}: {result}")
+        raise InputError(f"{'picture' if isinstance(path, Image.Image) else path}: {result}")
     return int(p.argmax())
 
 
 def read(paths, params):
-    """Yield (path, pixels, p) for each of the paths, in order: (784,) uint8, and (10,) the probability of each digit.
+    """Yield lists of answers, in the paths' order: (path, pixels, p), or (path, reason, None) if it can't be read.
 
-    Of a picture that cannot be read, (path, reason, None). In float64, as in float32 the sixth decimal of an answer
-    would show which other pictures happened to be calculated with it.
+    pixels: (784,) uint8; p: (10,) the probability of each digit, in float64, as in float32 the sixth decimal would show
+    which other pictures happened to be calculated with it.
     """
     params = {name: p.astype(np.float64) for name, p in params.items()}
     for results in read_images(paths):
         images = [pixels for _, pixels in results if not isinstance(pixels, str)]
         answers = iter(classify(params, np.array(images)).T if images else ())
-        for path, result in results:
-            yield path, result, None if isinstance(result, str) else next(answers)
+        yield [(path, result, None if isinstance(result, str) else next(answers)) for path, result in results]
 
 
 def is_wrong(path, p):
@@ -102,7 +100,7 @@ def stdin_paths(end):
 def draw_sheet(answers, total):
     """Return a picture (PIL.Image) of answers, 10 in a row: each as given, as the network saw it, and what it read.
 
-    answers: a list of what `read` yields.
+    answers: (path, pixels, p) or (path, reason, None), as from `read`.
     """
     from PIL import ImageDraw  # here, as most runs draw nothing
 
@@ -113,7 +111,7 @@ def draw_sheet(answers, total):
     draw.text((8, 6), title, "black")
     for index, (path, result, p) in enumerate(answers):
         x, y = 8 + index % 10 * TILE[0], 26 + index // 10 * TILE[1]
-        with contextlib.suppress(InputError):  # it may be no picture, or gone by now
+        with contextlib.suppress(InputError), caged():  # it may be no picture, or gone by now
             given = thumbnail(path, 56)
             sheet.paste(given, (x + (56 - given.width) // 2, y + (56 - given.height) // 2))
         if p is None:
@@ -143,7 +141,7 @@ def summary(pairs, failed):
 
 
 def main(argv=None):
-    """Print the digits in the pictures named. Return 0, 1 if some could not be read, or 2 if none was a picture."""
+    """Print the digits in the pictures named, and return the exit status: 1 if some could not be read, 2 if all."""
     parser = Parser(
         description="Read handwritten digits: one in each picture.",
         epilog="One picture: its digit is printed, nothing else. A folder, several paths or -:\n"
@@ -164,11 +162,11 @@ def main(argv=None):
     outputs = [path for path in (args.output, args.sheet) if path is not None]
     if args.output and format_of(args.output):
         raise InputError(f"{args.output}: a picture's name: give another name for the table")
-    if args.sheet is not None and format_of(args.sheet) not in ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PDF"):
+    if args.sheet is not None and format_of(args.sheet) not in FORMATS:
         raise InputError(f"{args.sheet}: cannot be drawn in that format: give a name in .png")
     there = list(filter(os.path.exists, outputs))
     alone = len(args.paths) == 1 and args.paths[0] != "-" and not os.path.isdir(args.paths[0])
-    pairs, faults = Counter(), Counter()
+    pairs, failed = Counter(), 0
     wrong, unread, others = [], [], []  # what is to be on the sheet
     with contextlib.ExitStack() as stack:
         inputs = [*args.paths, args.network]
@@ -179,34 +177,35 @@ def main(argv=None):
         if args.sheet:
             sheet = stack.enter_context(replacing(args.sheet, [*inputs, args.output or args.network]))
         paths = expand(args.paths, b"\0" if args.null else b"\n")
-        for path, result, p in read(progress(paths, args.quiet or sys.stdout.isatty(), unit=" pictures"), params):
-            group = unread if p is None else wrong if is_wrong(path, p) else others
-            if args.sheet and len(group) < ON_SHEET:
-                group.append((path, result, p))
-            if p is None:
-                complain(f"{path}: {result}")
-                faults[result] += 1
-                continue
-            if any(os.path.samefile(path, output) for output in there):
-                raise InputError(f"{path}: a picture that is read: give another name for what is to be written")
-            digit, confidence = p.argmax(), p.max()
-            pairs[label_of(path), digit] += 1
-            line = f"{digit}\n" if alone else f"{one_line(path)}\t{digit}\t{confidence:.4f}\n"
-            put(line, needed=not outputs)  # the files are to be whole, whoever reads this
-            if args.output:
-                table.writerow([path, digit, *(f"{x:.6f}" for x in (confidence, *p))])
-        if not pairs and not faults:
+        for answers in read(progress(paths, args.quiet or sys.stdout.isatty(), unit=" pictures"), params):
+            lines = []
+            for path, result, p in answers:
+                group = unread if p is None else wrong if is_wrong(path, p) else others
+                if args.sheet and len(group) < ON_SHEET:
+                    group.append((path, result, p))
+                if p is None:
+                    complain(f"{path}: {result}")
+                    failed += 1
+                    continue
+                if any(os.path.samefile(path, output) for output in there):
+                    raise InputError(f"{path}: a picture that is read: give another name for what is to be written")
+                digit, confidence = p.argmax(), p.max()
+                pairs[label_of(path), digit] += 1
+                lines.append(f"{digit}\n" if alone else f"{one_line(path)}\t{digit}\t{confidence:.4f}\n")
+                if args.output:
+                    table.writerow([path, digit, *(f"{x:.6f}" for x in (confidence, *p))])
+            put("".join(lines), needed=not outputs)  # the files are to be whole, whoever reads this
+        if not pairs and not failed:
             raise InputError(f"{' '.join(args.paths)}: no pictures there")
-        status = 2 if not pairs and not faults.keys() & {NO_DIGIT, SEVERAL} else 1 if faults else 0
         if outputs and not pairs:
             raise InputError(f"{outputs[0]}: not written: no picture could be read")
         if args.sheet:
             drawn = (wrong + unread + others)[:ON_SHEET]
-            draw_sheet(drawn, pairs.total() + faults.total()).save(sheet, format_of(args.sheet))
+            draw_sheet(drawn, pairs.total() + failed).save(sheet, format_of(args.sheet))
     if pairs and not alone and all(label is not None for label, _ in pairs):
-        for line in summary(pairs, faults.total()):
+        for line in summary(pairs, failed):
             say(line, args.quiet)
-    return status
+    return 0 if not failed else 1 if pairs else 2
 
 
 def format_of(path):

@@ -86,8 +86,8 @@ def test_the_table_is_the_same_bytes_in_every_run(predict, tmp_path, network):
     predict("-", "-o", "a.csv", input="\n".join(paths), check=0)
     rows = []
     for digit in range(10):
-        answer = module.read(paths[60 * digit : 60 * digit + 2], load_network(network))
-        rows += [[path, p.argmax(), *(f"{x:.6f}" for x in (p.max(), *p))] for path, _, p in answer]
+        for ((path, _, p),) in module.read(paths[60 * digit : 60 * digit + 2], load_network(network)):
+            rows.append([path, p.argmax(), *(f"{x:.6f}" for x in (p.max(), *p))])
     with open(tmp_path / "a.csv", encoding="utf-8", newline="") as file:
         table = list(csv.reader(file))[1:]
     for turn in range(8):
