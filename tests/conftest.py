@@ -1,6 +1,7 @@
 """What the tests share: running a script as its user would, and a small network to read digits with."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -87,6 +88,23 @@ def network(tmp_path_factory):
     csvs = ["--train", folder / "train_images.csv", "--test", folder / "test_images.csv"]
     run("train_network.py", *csvs, "--epochs", "60", cwd=folder, check=0)
     return folder / "network.npz"
+
+
+@pytest.fixture
+def predict(tmp_path, network):
+    """Run predict.py in a folder that holds a trained network."""
+    shutil.copy(network, tmp_path / "network.npz")
+    return lambda *args, **options: run("predict.py", *args, cwd=tmp_path, **options)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder `mixed` of five pictures, in sub-folders that are no digits."""
+    for name, digit in (("b/2.jpg", 3), ("b/10.jpg", 4), ("a.jpg", 5), ("b/c/x.jpg", 6), ("z.jpg", 7)):
+        path = tmp_path / "mixed" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(drawn(digit), path)
+    return tmp_path / "mixed"
 
 
 @pytest.fixture

@@ -4,36 +4,17 @@ import csv
 import os
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from conftest import REPO, SAMPLE, drawn, error_line, run, write_rows
+from conftest import REPO, SAMPLE, drawn, error_line
 from PIL import Image
 
 import predict as module
 from data_tocsv import InputError, read_image
 from train_network import classify, load_network
-
-
-@pytest.fixture
-def predict(tmp_path, network):
-    """Run predict.py in a folder that holds a trained network."""
-    shutil.copy(network, tmp_path / "network.npz")
-    return lambda *args, **options: run("predict.py", *args, cwd=tmp_path, **options)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A folder `mixed` of five pictures, in sub-folders that are no digits."""
-    for name, digit in (("b/2.jpg", 3), ("b/10.jpg", 4), ("a.jpg", 5), ("b/c/x.jpg", 6), ("z.jpg", 7)):
-        path = tmp_path / "mixed" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(drawn(digit), path)
-    return tmp_path / "mixed"
-
 
 ORDER = ["mixed/a.jpg", "mixed/b/2.jpg", "mixed/b/10.jpg", "mixed/b/c/x.jpg", "mixed/z.jpg"]
 DIGITS = [5, 3, 4, 6, 7]
@@ -172,6 +153,12 @@ def test_a_sheet_of_many_pictures_is_no_larger_than_a_page(predict, tmp_path):
 def test_another_network_can_be_named(predict, tmp_path):
     os.rename(tmp_path / "network.npz", tmp_path / "other.npz")
     assert predict("--network", "other.npz", drawn(2), check=0).stdout == "2\n"
+
+
+def test_a_picture_of_another_size_and_polarity_is_read(predict, tmp_path):
+    picture = Image.open(drawn(6)).resize((280, 280), Image.Resampling.BICUBIC)
+    Image.eval(picture, lambda value: 255 - value).convert("RGB").save(tmp_path / "big.png")
+    assert predict("big.png", check=0).stdout == "6\n"
 
 
 # From Python.
@@ -369,93 +356,3 @@ def test_closed_streams_lose_no_answer(predict, tmp_path, closed):
 def test_a_network_that_is_a_pipe_is_refused_unopened(predict, tmp_path):
     os.mkfifo(tmp_path / "pipe.npz")
     assert "not a regular file" in error_line(predict(drawn(1), "--network", "pipe.npz"))
-
-
-# In a shell.
-
-
-def test_a_closed_pipe_ends_quietly(network):
-    command = f'"{sys.executable}" "{REPO}/predict.py" --network "{network}" "{SAMPLE}/training" | head -n 2'
-    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
-    assert result.stdout.count("\n") == 2 and result.stderr == ""
-
-
-def test_the_file_of_answers_is_whole_though_the_pipe_is_closed(network, tmp_path):
-    command = f'"{sys.executable}" "{REPO}/predict.py" -q --network "{network}" -o answers.csv "{SAMPLE}/training"'
-    result = subprocess.run(["sh", "-c", f"{command} | head -n 2"], cwd=tmp_path, capture_output=True, text=True)
-    assert result.stdout.count("\n") == 2 and result.stderr == ""
-    assert (tmp_path / "answers.csv").read_text(encoding="utf-8").count("\n") == 1 + 5400
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
-def test_a_stderr_that_cannot_be_written_to_changes_nothing(predict, folder):
-    (folder / "broken.jpg").write_text("no picture")
-    with open("/dev/full", "w") as full:
-        command = [sys.executable, REPO / "predict.py", "-o", "answers.csv", "mixed"]
-        result = subprocess.run(command, cwd=folder.parent, stdout=subprocess.PIPE, stderr=full)
-    assert result.returncode == 1 and result.stdout.count(b"\n") == 5
-    assert (folder.parent / "answers.csv").read_text(encoding="utf-8").count("\n") == 1 + 5
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
-def test_a_full_disk_behind_standard_output_is_an_error(network):
-    with open("/dev/full", "w") as full:
-        command = [sys.executable, REPO / "predict.py", "--network", network, SAMPLE / "testing"]
-        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert result.returncode == 2
-    assert result.stderr == "predict.py: error: standard output: No space left on device\n"
-
-
-def test_answers_come_out_while_paths_still_come_in(network):
-    command = [sys.executable, REPO / "predict.py", "--network", network, "-"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    for digit in (3, 8):
-        print(drawn(digit), file=process.stdin, flush=True)
-        assert process.stdout.readline().split("\t")[1] == str(digit)
-    process.stdin.close()
-    assert process.wait(timeout=30) == 0
-
-
-@pytest.mark.parametrize("script", ["data_tocsv.py", "train_network.py", "predict.py"])
-def test_help_has_an_example_and_the_defaults(script, tmp_path):
-    result = run(script, "-h", cwd=tmp_path, check=0)
-    assert f"python {script}" in result.stdout and "default" in result.stdout
-
-
-def test_everything_works_without_tqdm(tmp_path):
-    (tmp_path / "hide" / "tqdm").mkdir(parents=True)
-    (tmp_path / "hide" / "tqdm" / "__init__.py").write_text("raise ImportError")
-    write_rows(tmp_path / "rows.csv")
-    args = ["--train", "rows.csv", "--test", "rows.csv", "--epochs", "1"]
-    results = []
-    for extra in ({}, {"PYTHONPATH": str(tmp_path / "hide")}):
-        out = in_a_terminal(["train_network.py", *args], tmp_path, extra)
-        results.append((tmp_path / "network.npz").read_bytes())
-        assert ("batches" in out) == (not extra), out
-    assert results[0] == results[1]
-
-
-def in_a_terminal(args, cwd, env):
-    """Run a script with stderr on a pseudo-terminal, and return what it wrote there."""
-    fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))  # rows and columns
-    command = [sys.executable, REPO / args[0], *args[1:]]
-    process = subprocess.Popen(command, cwd=cwd, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=theirs)
-    os.close(theirs)
-    shown = b""
-    try:
-        while data := os.read(ours, 4096):
-            shown += data
-    except OSError:  # Linux tells so that the other side is closed
-        pass
-    os.close(ours)
-    process.communicate()
-    assert process.returncode == 0
-    return shown.decode()
-
-
-def test_a_picture_of_another_size_and_polarity_is_read(predict, tmp_path):
-    picture = Image.open(drawn(6)).resize((280, 280), Image.Resampling.BICUBIC)
-    Image.eval(picture, lambda value: 255 - value).convert("RGB").save(tmp_path / "big.png")
-    assert predict("big.png", check=0).stdout == "6\n"
