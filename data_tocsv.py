@@ -815,24 +815,22 @@ def main(argv=None):
     sources = {word: [(folder, find_pictures(folder, word)) for folder in folders] for word in ("train", "test")}
     for word, source in sources.items():
         if not any(paths for _, paths in source):
-            where = f"put some into {folders[0]}/{word}ing/0 to 9"
+            digits = [folder for folder in folders if os.path.isdir(os.path.join(folder, "0"))]
+            where = "name the folder above" if digits else f"put some into {folders[0]}/{word}ing/0 to 9"
             raise InputError(f'{", ".join(folders)}: no pictures in a sub-folder with "{word}" in its name: {where}')
     targets = [os.path.join(args.output, os.path.basename(csv)) for csv in (TRAIN_CSV, TEST_CSV)]
     status, told = 0, []
     with contextlib.ExitStack() as stack:  # both files are replaced, or none
         files = [stack.enter_context(replacing(target)) for target in targets]
         for target, file, source in zip(targets, files, sources.values()):
-            rows = {}  # how many there are from each folder
-            for folder, paths in source:
-                bar = progress(paths, args.quiet, desc=os.path.basename(target), unit=" pictures")
-                rows[folder] = rows.get(folder, 0) + write_rows(file, bar)
-            total, read = sum(rows.values()), sum(len(paths) for _, paths in source)
-            if not total:
-                raise InputError(f"{target}: not written: none of the {read:,} pictures can be read")
-            status = status or int(total < read)
-            told.append(f"{target}: {total:,} rows")
-            if len(folders) > 1:
-                told[-1] += f" ({', '.join(f'{count:,} from {folder}' for folder, count in rows.items())})"
+            paths = [path for _, paths in source for path in paths]
+            count = write_rows(file, progress(paths, args.quiet, desc=os.path.basename(target), unit=" pictures"))
+            if not count:
+                raise InputError(f"{target}: not written: none of the {len(paths):,} pictures can be read")
+            if count < len(paths):
+                status = 1
+            shares = ", ".join(f"{folder} ({len(paths):,})" for folder, paths in source)
+            told.append(f"{target}: {count:,} rows from {shares}")
         for file in files:  # what a full disk refuses shows before the first is replaced
             file.flush()
     where = "" if args.output == "datasets" else f" --train {targets[0]} --test {targets[1]}"

@@ -115,7 +115,7 @@ def draw_sheet(answers, total):
             given = thumbnail(path, 56)
             sheet.paste(given, (x + (56 - given.width) // 2, y + (56 - given.height) // 2))
         if p is None:
-            draw.text((x + 60, y), textwrap.fill(result, 12, max_lines=4), "red")
+            draw.text((x + 60, y), textwrap.fill(result, 12, max_lines=6, placeholder="..."), "red")
         else:
             seen = Image.fromarray(result.reshape(SIZE, SIZE)).resize((56, 56), Image.Resampling.NEAREST)
             sheet.paste(seen, (x + 60, y))

@@ -9,6 +9,7 @@ inked and normalised. A picture depends on its part, digit and number alone, so 
 import functools
 import io
 import multiprocessing
+import os
 import signal
 import sys
 import tempfile
@@ -552,7 +553,8 @@ def main(argv=None):
         parser.error(f"argument --count: {args.count} is less than 1")
 
     counts = {**COUNTS, "training": args.count}
-    target = Path(args.output).resolve() if args.output else FOLDER / ("sample" if counts == COUNTS else "drawn")
+    default = os.path.relpath(FOLDER / ("sample" if counts == COUNTS else "drawn"))
+    target = Path(args.output or default)
     check_target(target)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".new") as folder:
         draw_folder(Path(folder, "new"), counts, args.quiet)

@@ -131,8 +131,8 @@ def test_the_rows_of_several_folders_follow_one_another(tmp_path, folder):
     for path in (tmp_path / "own").rglob("10.jpg"):
         path.unlink()
     result = convert("own", "digits", "own", "-o", ".", cwd=tmp_path, check=0)
-    assert "train_images.csv: 40 rows (20 from own, 20 from digits)" in result.stderr
-    assert "test_images.csv: 10 rows (0 from own, 10 from digits)" in result.stderr
+    assert "train_images.csv: 40 rows from own (10), digits (20), own (10)" in result.stderr
+    assert "test_images.csv: 10 rows from own (0), digits (10), own (0)" in result.stderr
     one, two = read_csv(tmp_path / "train_images.csv"), None
     convert("digits", "-o", ".", "-q", cwd=tmp_path, check=0)
     two = read_csv(tmp_path / "train_images.csv")
@@ -145,6 +145,11 @@ def test_the_rows_of_several_folders_follow_one_another(tmp_path, folder):
 def test_one_folder_of_several_that_cannot_be_used_is_named(tmp_path, folder):
     assert "nowhere: No such file or directory" in error_line(convert("digits", "nowhere", "-o", ".", cwd=tmp_path))
     assert os.listdir(tmp_path) == ["digits"]
+
+
+def test_who_names_the_training_folder_itself_is_told(tmp_path, folder):
+    training = next(path for path in (tmp_path / "digits").iterdir() if "train" in path.name.lower())
+    assert error_line(convert(training, "-o", ".", cwd=tmp_path)).endswith("name the folder above")
 
 
 # Bad pictures and folders.

@@ -57,7 +57,7 @@ def test_the_hands_of_a_family_make_the_same_movement(digit):
 
 def test_a_folder_is_drawn_and_drawn_again_the_same_on_any_number_of_cores(tmp_path):
     result = run(SCRIPT, "--count", "3", "-o", "more", cwd=tmp_path, check=0)
-    assert "630 pictures" in result.stderr and result.stderr.endswith(f"data_tocsv.py {tmp_path.resolve() / 'more'}\n")
+    assert "630 pictures" in result.stderr and result.stderr.endswith("data_tocsv.py more\n")
     drawn = files_in(tmp_path / "more")
     assert len(drawn) == 630
     for name, data in list(drawn.items())[::61]:
