@@ -38,7 +38,7 @@ TEST_CSV = "datasets/test_images.csv"
 
 # What people's pictures are saved as, and the most megapixels of it that are decoded: of some, several copies are made.
 # No other format is opened: some of Pillow's start programs or open more files.
-FORMATS = {"JPEG": 50, "PNG": 50, "GIF": 50, "BMP": 50, "TIFF": 40, "PPM": 20, "WEBP": 12, "AVIF": 12}
+FORMATS = {"JPEG": 50, "PNG": 50, "GIF": 50, "BMP": 50, "TIFF": 40, "PPM": 20, "WEBP": 13, "AVIF": 20}
 OTHER_FORMATS = {  # how their files begin
     "HEIC": rb"....ftyp(hei|hev|mif1|msf1)",
     "PDF": rb"%PDF",
