@@ -20,6 +20,8 @@ from PIL import Image
 
 from data_tocsv import (
     FORMATS,
+    NO_DIGIT,
+    SEVERAL,
     SIZE,
     InputError,
     Parser,
@@ -141,7 +143,7 @@ def summary(pairs, failed):
 
 
 def main(argv=None):
-    """Print the digits in the pictures named, and return the exit status: 1 if some could not be read, 2 if all."""
+    """Print the digits in the pictures named, and return 0, 1 if some could not be read, or 2 if none was a picture."""
     parser = Parser(
         description="Read handwritten digits: one in each picture.",
         epilog="One picture: its digit is printed, nothing else. A folder, several paths or -:\n"
@@ -166,7 +168,7 @@ def main(argv=None):
         raise InputError(f"{args.sheet}: cannot be drawn in that format: give a name in .png")
     there = list(filter(os.path.exists, outputs))
     alone = len(args.paths) == 1 and args.paths[0] != "-" and not os.path.isdir(args.paths[0])
-    pairs, failed = Counter(), 0
+    pairs, faults = Counter(), Counter()
     wrong, unread, others = [], [], []  # what is to be on the sheet
     with contextlib.ExitStack() as stack:
         inputs = [*args.paths, args.network]
@@ -185,7 +187,7 @@ def main(argv=None):
                     group.append((path, result, p))
                 if p is None:
                     complain(f"{path}: {result}")
-                    failed += 1
+                    faults[result] += 1
                     continue
                 if any(os.path.samefile(path, output) for output in there):
                     raise InputError(f"{path}: a picture that is read: give another name for what is to be written")
@@ -195,17 +197,19 @@ def main(argv=None):
                 if args.output:
                     table.writerow([path, digit, *(f"{x:.6f}" for x in (confidence, *p))])
             put("".join(lines), needed=not outputs)  # the files are to be whole, whoever reads this
-        if not pairs and not failed:
+        if not pairs and not faults:
             raise InputError(f"{' '.join(args.paths)}: no pictures there")
         if outputs and not pairs:
             raise InputError(f"{outputs[0]}: not written: no picture could be read")
         if args.sheet:
             drawn = (wrong + unread + others)[:ON_SHEET]
-            draw_sheet(drawn, pairs.total() + failed).save(sheet, format_of(args.sheet))
+            draw_sheet(drawn, pairs.total() + faults.total()).save(sheet, format_of(args.sheet))
     if pairs and not alone and all(label is not None for label, _ in pairs):
-        for line in summary(pairs, failed):
+        for line in summary(pairs, faults.total()):
             say(line, args.quiet)
-    return 0 if not failed else 1 if pairs else 2
+    if pairs or faults.keys() & {NO_DIGIT, SEVERAL}:
+        return 1 if faults else 0
+    return 2
 
 
 def format_of(path):
