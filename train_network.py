@@ -1,7 +1,6 @@
 """Numbers to network: train a 784-256-64-10 neural network to read handwritten digits, with every step written out.
 
-The notation. An image is a column, so a batch of n images is a matrix of n columns, and a network is a dictionary of
-its weights and biases:
+The notation. An image is a column here, though a row in the CSV files, so a batch of n images is a matrix:
 
     X              (784, n)    the pixels, 0 to 1
     W1, b1         (256, 784), (256, 1)      weights and biases of the first layer; W2, b2, W3, b3 likewise
@@ -10,8 +9,11 @@ its weights and biases:
     Y              (10, n)     1 for the right digit, else 0
     dW1            dLoss/dW1, which has W1's shape, and so on
 
+A network is a dictionary, `params`, with the names in the file as its keys: W1 is params["w1"].
+
 `forward` goes from X to P, `backward` from P back to dW1, and `train` moves every weight a little against its gradient,
-thousands of times. After the network and its training come the distortion of the images, the file and the command.
+thousands of times. Whatever it does besides has its reason and its source where it is done, and what it gains in
+README.md, "How good it is". After that come the distortion of the images, the file and the command.
 """
 
 import os
@@ -20,6 +22,7 @@ if __name__ == "__main__":
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more gain little, and wait for one another on a busy machine
 
 import io
+import math
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -79,7 +82,7 @@ def backward(params, X, A1, A2, P, Y):
 
 
 def to_columns(pixels):
-    """Return pixels ((n, 784) uint8, 0 to 255) as columns X ((784, n) float32, 0 to 1)."""
+    """Return rows of pixels, (n, 784) uint8 of 0 to 255, as the columns X, (784, n) float32 of 0 to 1."""
     return pixels.T * np.float32(1 / 255)
 
 
@@ -92,10 +95,10 @@ def classify(params, pixels):
 
 
 def descend(params, velocity, X, Y, rate, momentum):
-    """Take a step of stochastic gradient descent, changing `params` and `velocity`, and return the batch's loss.
+    """Take a step of gradient descent, changing `params` and `velocity`, and return the batch's loss.
 
-    The velocity is the sum of the gradients so far, of which every step keeps a part (momentum, Polyak 1964). A batch's
-    gradient is the sum over its images, so that the rate is for each image (Goyal et al. 2017).
+    velocity = momentum * velocity + gradient (Polyak 1964): with 0.9, about the sum of the last ten gradients. Each is
+    the sum over a batch, so that the rate is for an image, however many there are in a batch (Goyal et al. 2017).
     """
     A1, A2, P = forward(params, X)
     grads = backward(params, X, A1, A2, P, Y)
@@ -107,25 +110,14 @@ def descend(params, velocity, X, Y, rate, momentum):
 
 
 def train(
-    params,
-    pixels,
-    labels,
-    rng,
-    quiet=True,
-    *,
-    epochs=10,
-    learning_rate=0.001,
-    batch_size=128,
-    momentum=0.9,
-    weight_decay=0.001,
-    distortion=True,
-):
-    """Train a network from `params` on; yield the mean loss and the network after every epoch.
+    params, pixels, labels, rng, quiet=True, *,
+    epochs=10, learning_rate=0.001, batch_size=128, momentum=0.9, weight_decay=0.001, distortion=True,
+):  # fmt: skip
+    """Train a network from `params` on; after every epoch, yield its mean loss and the network.
 
-    pixels: (n, 784) uint8; labels: (n,) uint8; quiet: no progress bar.
-    Raises InputError when the loss is no longer a number.
+    pixels: (n, 784) uint8; labels: (n,) uint8. Raises InputError where the loss or the weights grow beyond bounds.
     """
-    steps = -(-len(labels) // batch_size)  # in an epoch
+    steps = math.ceil(len(labels) / batch_size)  # in an epoch
     mean = np.float32(pixels[::16].mean() / 255)  # of every 16th image, which will do
     params = for_shifted_images(params, mean)  # mean 0 teaches faster (LeCun et al. 1998, "Efficient BackProp")
     velocity = {name: np.zeros_like(p) for name, p in params.items()}
@@ -134,29 +126,33 @@ def train(
 
     for epoch in range(epochs):
         loss = 0.0
-        for step, (X, Y) in zip(progress(range(steps), quiet, unit=" batches"), batches):
+        for step in progress(range(steps), quiet, unit=" batches"):
             # The rate goes up during the first epoch, while the network is raw, and down to a tenth over the run.
-            now = epoch + step / steps
+            now = epoch + step / steps  # in epochs
             rate = learning_rate * min(now + 1 / steps, 1) * (1 - 0.9 * now / epochs)
-            if step == 0:  # weights and biases decay (Loshchilov & Hutter 2019), once an epoch for all its images
+            # Weights decay (Loshchilov & Hutter 2019): each image takes rate * weight_decay of a weight. For n images
+            # in turn that is a factor of exp(-n * rate * weight_decay), and quicker done once for a whole epoch.
+            if step == 0:
                 for p in params.values():
                     p *= np.exp(-rate * len(labels) * weight_decay)
+            X, Y = next(batches)
             loss += descend(params, velocity, X, Y, rate, momentum)
-            # Each step, for the sake of a few images, misses the best place by a little. Nearer to it is an average
-            # over about the last tenth of the run so far (Polyak & Juditsky 1992), of one step in ten, and the last.
+            # A step, for the sake of a few images, misses the best place by a little; the average of many is nearer to
+            # it (Polyak & Juditsky 1992). One step in ten is enough, counted from the epoch's last. Of the
+            # now * steps / 10 that were counted so far, this keeps about the last tenth: older ones fade out.
             if (steps - step) % 10 == 1:
                 for name, p in params.items():
                     average[name] += (p - average[name]) / max(1, now * steps / 100)
         network = for_shifted_images(average, -mean)
         if not (np.isfinite(loss) and is_sound(network)):
-            raise InputError(f"epoch {epoch + 1}: the loss is no longer a number: give a lower --learning-rate")
+            raise InputError(f"epoch {epoch + 1}: loss or weights beyond bounds: give a lower --learning-rate")
         yield loss / len(labels), network
 
 
 def for_shifted_images(params, mean):
-    """Return a network that says of X - mean what `params` says of X: W (X - mean) + (b + mean W 1) = W X + b."""
+    """Return a network that says of X - mean what `params` says of X."""
     shifted = {name: p.copy() for name, p in params.items()}
-    shifted["b1"] += mean * shifted["w1"].sum(axis=1, keepdims=True)
+    shifted["b1"] += mean * shifted["w1"].sum(axis=1, keepdims=True)  # for W1 @ (X - mean) is W1 @ X less that
     return shifted
 
 
@@ -176,13 +172,10 @@ def prepare(pixels, labels, rng, mean, epochs, batch_size, distortion):
 def ahead(items):
     """Yield the items of an iterator, each made in a second thread while the one before it is in use."""
     thread = ThreadPoolExecutor(1)
-    try:
+    coming = thread.submit(next, items, None)
+    while (item := coming.result()) is not None:
         coming = thread.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(next, items, None)
-            yield item
-    finally:
-        thread.shutdown(wait=False)  # to wait could be for ever, after two Ctrl-Cs at once
+        yield item
 
 
 # Distortion: in every epoch each image is turned, stretched and bent a little, as another hand might have written it.
@@ -196,7 +189,7 @@ BLUR /= np.linalg.norm(BLUR, axis=1, keepdims=True)  # noise of standard deviati
 def distort(X, rng, strength):
     """Return the images X (784, n) distorted, 32 images alike: as good a teacher as one by one, in less time."""
     groups = [X[:, start : start + 32] for start in range(0, X.shape[1], 32)]
-    return np.hstack([sample(group, random_points(rng, strength)) for group in groups])
+    return np.hstack([interpolate(group, random_points(rng, strength)) for group in groups])
 
 
 def random_points(rng, strength):
@@ -214,17 +207,17 @@ def random_points(rng, strength):
     return size @ slant @ turn @ PLACES + CENTRE + shift + field.reshape(2, -1)
 
 
-def sample(X, points):
-    """Return images with the pixels that X (784, n) has at `points`: bilinear interpolation, of four neighbours."""
+def interpolate(X, points):
+    """Return the images X (784, n) as seen at `points`: between pixels, a mean of the four around (bilinear)."""
     y, x = np.clip(points, 0, SIZE - 1.001)  # what lies beyond the border is background, as on the border
     top, left = y.astype(int), x.astype(int)
     y, x = (y - top).astype(np.float32), (x - left).astype(np.float32)  # 0 to 1, from the upper left neighbour
     pixels = np.ascontiguousarray(X)  # so that to take a pixel of all images is to take a row
-    sampled = np.zeros_like(pixels)
+    out = np.zeros_like(pixels)
     for row, column, weight in (0, 0, (1 - y) * (1 - x)), (0, 1, (1 - y) * x), (1, 0, y * (1 - x)), (1, 1, y * x):
         neighbour = SIZE * (top + row) + left + column
-        sampled += weight[:, np.newaxis] * pixels.take(neighbour, axis=0)
-    return sampled
+        out += weight[:, np.newaxis] * pixels.take(neighbour, axis=0)
+    return out
 
 
 # The file.
@@ -238,9 +231,9 @@ def save_network(params, file):
 
 
 def load_network(path):
-    """Return the network in an npz file: float32 weights and biases of SHAPES.
+    """Return the network in an npz file, as float32. Raises InputError where there is none that can be used.
 
-    Any real number type is taken, and biases in one dimension or two. Raises InputError where the file is no network.
+    Any real numbers will do, and biases in one dimension or two.
     """
     try:
         if os.path.exists(path) and not os.path.isfile(path):  # to open a pipe is to wait for it
@@ -253,31 +246,26 @@ def load_network(path):
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file: run train_network.py first") from error
     except Exception as error:  # on a broken file zipfile raises nearly anything
-        reason = (getattr(error, "strerror", None) or str(error)).partition("\n")[0]
+        reason = str(error).partition("\n")[0]
         raise InputError(f"{path}: not a network that can be used: {reason}: run train_network.py again") from error
 
 
 def read_array(archive, name, shape):
-    """Return one array of an npz archive as float32 of `shape`; ValueError says what it is if it can't be that."""
-    with archive.open(f"{name}.npy") as member:  # what it claims to be comes first: any size, or pickled objects
-        if np.lib.format.read_magic(member) != (1, 0):
-            raise ValueError(f"{name} is in a version of NumPy's format that savez does not write")
-        found, _, dtype = np.lib.format.read_array_header_1_0(member)
-    if dtype.kind not in "fiu":
-        raise ValueError(f"{name} is of type {dtype}, not of real numbers")
-    if found not in (shape, shape[:1] if shape[1] == 1 else shape):
-        raise ValueError(f"{name} is {found}, not {shape}")
-    with archive.open(f"{name}.npy") as member, np.errstate(over="ignore"):
-        return np.lib.format.read_array(member).reshape(shape).astype(np.float32, order="C")
+    """Return an array of an npz archive as float32 of `shape`; ValueError or TypeError says why it can't be that."""
+    member = archive.getinfo(f"{name}.npy")
+    if member.file_size > 4e6 or member.compress_type > zipfile.ZIP_DEFLATED:  # bzip2 would unpack all at once
+        raise ValueError(f"{name} is larger than 4 MB, or compressed in another way than NumPy's")
+    with archive.open(member) as file, np.errstate(over="ignore"):
+        array = np.lib.format.read_array(file, allow_pickle=False)
+        array = array.reshape(len(array), -1)
+        if array.shape != shape:
+            raise ValueError(f"{name} is {array.shape}, not {shape}")
+        return array.astype(np.float32, order="C", casting="same_kind")
 
 
 def is_sound(params):
-    """Do all sums in `forward` stay below 1e38 for pixels of 0 to 1? A float32 ends at 3e38; NaN is below nothing."""
-    W1, b1, W2, b2, W3, b3 = (np.abs(p, dtype=float) for p in params.values())
-    with np.errstate(invalid="ignore"):
-        Z1 = W1.sum(axis=1, keepdims=True) + b1  # (256, 1)
-        Z2 = W2 @ Z1 + b2
-        return np.concatenate([Z1, Z2, W3 @ Z2 + b3]).max() < 1e38
+    """Is every number below 1e9? Then all that `forward` adds up, 784 * 256 * 64 * 1e9 ** 3, fits into a float32."""
+    return all(np.abs(p).max() < 1e9 for p in params.values())  # NaN is not
 
 
 # The command.
@@ -294,47 +282,44 @@ def main(argv=None):
     add("--test", default=TEST_CSV, metavar="CSV", help="images to measure with (default: %(default)s)")
     add("-o", "--output", default=NETWORK, metavar="NPZ", help="where to save the network (default: %(default)s)")
     add("--epochs", type=int, help="times to go through the images (default: %(default)s)")
-    add("--learning-rate", type=float, help="a weight moves by this times its gradient (default: %(default)s)")
-    add("--batch-size", type=int, help="images in a step (default: %(default)s)")
-    add("--momentum", type=float, help="part of its speed that a step hands on to the next (default: %(default)s)")
-    add("--weight-decay", type=float, help="pull of the weights towards 0 (default: %(default)s)")
+    add("--learning-rate", type=float, help="a step takes this times its gradient off a weight (default: %(default)s)")
+    add("--batch-size", type=int, help="images that a step learns from (default: %(default)s)")
+    add("--momentum", type=float, help="share of each step that the next one repeats (default: %(default)s)")
+    add("--weight-decay", type=float, help="how strongly weights are drawn towards 0 (default: %(default)s)")
     add("--no-distortion", dest="distortion", action="store_false", help="learn from the images just as they are")
-    add("--resume", metavar="NPZ", help="start from this network; the rate and the distortion begin anew")
+    add("--resume", metavar="NPZ", help="go on from this network; learning rate and distortion begin anew")
     add("--seed", type=int, default=1, help="another seed gives another network, as good (default: %(default)s)")
     parser.set_defaults(**train.__kwdefaults__)
     options = parser.parse_args(argv)
-    if not (1 <= options.epochs < 1e9 and 1 <= options.batch_size < 1e9 and options.seed >= 0):
-        raise InputError("--epochs and --batch-size must be 1 or more (to below 1e9), --seed 0 or more")
-    if not (0 <= options.momentum < 1 and 0 <= options.learning_rate < np.inf and 0 <= options.weight_decay < np.inf):
-        raise InputError("--learning-rate and --weight-decay must be 0 or more, --momentum from 0 to below 1")
+    least = {"epochs": 1, "batch_size": 1, "learning_rate": 0, "momentum": 0, "weight_decay": 0, "seed": 0}
+    for name, low in least.items():
+        below = 1 if name == "momentum" else 10**9
+        if not low <= getattr(options, name) < below:
+            raise InputError(f"--{name.replace('_', '-')} must be {low} or more, and less than {below:,}")
     if not options.output.endswith(".npz"):  # a CSV file or a picture is not to be written over
         raise InputError(f"{options.output}: a network's name ends in .npz: give another name")
+    if not os.path.isdir(os.path.dirname(options.output) or "."):
+        raise InputError(f"{options.output}: there is no such folder: make it first, or give another name")
+    if options.resume and not os.path.exists(options.resume):
+        raise InputError(f"{options.resume}: no such file: give the name of a network, or leave out --resume")
 
     rng = np.random.default_rng(options.seed)
     params = load_network(options.resume) if options.resume else init_params(rng)
     train_labels, train_pixels = read_csv(options.train)
     test_labels, test_pixels = read_csv(options.test)
-    hyperparameters = {name: getattr(options, name) for name in train.__kwdefaults__}
-    results = train(params, train_pixels, train_labels, rng, options.quiet, **hyperparameters)
-    saved = 0
-    try:
-        for epoch in range(1, options.epochs + 1):
-            start = time.perf_counter()
-            with replacing(options.output, [options.train, options.test]) as file, np.errstate(all="ignore"):
-                loss, network = next(results)  # numbers that grow too large show in the loss
-                save_network(network, file)
-            saved = epoch
-            right = np.mean(classify(network, test_pixels).argmax(axis=0) == test_labels)
-            seconds = time.perf_counter() - start
+    chosen = {name: getattr(options, name) for name in train.__kwdefaults__}
+    results = train(params, train_pixels, train_labels, rng, options.quiet, **chosen)
+    for epoch in range(1, options.epochs + 1):
+        start = time.perf_counter()
+        with replacing(options.output, [options.train, options.test]) as file, np.errstate(all="ignore"):
+            loss, network = next(results)  # numbers that grow too large show in the loss
+            save_network(network, file)
+        right = np.mean(classify(network, test_pixels).argmax(axis=0) == test_labels)
+        seconds = time.perf_counter() - start
+        if not options.quiet:
             line = f"epoch {epoch}/{options.epochs}: loss {loss:.4f}, test accuracy {right:.2%}, {seconds:.1f} s\n"
-            if not options.quiet:
-                put(line, needed=False)  # the network is to be learned, whoever reads this
-    except KeyboardInterrupt:
-        what = f"holds {saved} epochs" if saved else "is not written: no epoch is done"
-        say(f"stopped: {options.output} {what}", options.quiet)
-        raise
-    named = "" if options.output == NETWORK else f"--network {options.output} "
-    say(f"next: python predict.py {named}datasets/sample/testing", options.quiet)
+            put(line, needed=False)  # the network is to be learned, whoever reads this
+    say(f"next: python predict.py --network {options.output} datasets/sample/testing", options.quiet)
     return 0
 
 
