@@ -1,6 +1,6 @@
 """Numbers to network: train a 784-256-64-10 neural network to read handwritten digits, with every step written out.
 
-The notation. An image is a column here, though a row in the CSV files, so a batch of n images is a matrix:
+The notation. An image is a column, so a batch of n images is a matrix of n columns:
 
     X              (784, n)    the pixels, 0 to 1
     W1, b1         (256, 784), (256, 1)      weights and biases of the first layer; W2, b2, W3, b3 likewise
@@ -9,11 +9,11 @@ The notation. An image is a column here, though a row in the CSV files, so a bat
     Y              (10, n)     1 for the right digit, else 0
     dW1            dLoss/dW1, which has W1's shape, and so on
 
-A network is a dictionary, `params`, with the names in the file as its keys: W1 is params["w1"].
+A network is a dictionary, `params`. Its keys are the names in the file, w1 for W1: a matrix has a capital letter here.
 
 `forward` goes from X to P, `backward` from P back to dW1, and `train` moves every weight a little against its gradient,
-thousands of times. Whatever it does besides has its reason and its source where it is done, and what it gains in
-README.md, "How good it is". After that come the distortion of the images, the file and the command.
+thousands of times. All that it does besides has its reason and its source beside it, and what it gains in README.md,
+"How good it is". After the network and its training come the distortion of the images, the file and the command.
 """
 
 import os
@@ -82,7 +82,7 @@ def backward(params, X, A1, A2, P, Y):
 
 
 def to_columns(pixels):
-    """Return rows of pixels, (n, 784) uint8 of 0 to 255, as the columns X, (784, n) float32 of 0 to 1."""
+    """Return images as columns, X (784, n) float32, 0 to 1, of rows as in the CSV files: (n, 784) uint8, 0 to 255."""
     return pixels.T * np.float32(1 / 255)
 
 
@@ -97,8 +97,8 @@ def classify(params, pixels):
 def descend(params, velocity, X, Y, rate, momentum):
     """Take a step of gradient descent, changing `params` and `velocity`, and return the batch's loss.
 
-    velocity = momentum * velocity + gradient (Polyak 1964): with 0.9, about the sum of the last ten gradients. Each is
-    the sum over a batch, so that the rate is for an image, however many there are in a batch (Goyal et al. 2017).
+    velocity = momentum * velocity + gradient: with 0.9, about the sum of the last ten gradients (Polyak 1964). Each is
+    the sum over a batch, so the rate is for one image and fits batches of any size (Goyal et al. 2017).
     """
     A1, A2, P = forward(params, X)
     grads = backward(params, X, A1, A2, P, Y)
@@ -127,19 +127,21 @@ def train(
     for epoch in range(epochs):
         loss = 0.0
         for step in progress(range(steps), quiet, unit=" batches"):
-            # The rate goes up during the first epoch, while the network is raw, and down to a tenth over the run.
+            # While the network is raw, in the first epoch, the rate rises (Goyal et al. 2017); over the whole run it
+            # falls to a tenth, so that the weights come to rest.
             now = epoch + step / steps  # in epochs
             rate = learning_rate * min(now + 1 / steps, 1) * (1 - 0.9 * now / epochs)
-            # Weights decay (Loshchilov & Hutter 2019): each image takes rate * weight_decay of a weight. For n images
-            # in turn that is a factor of exp(-n * rate * weight_decay), and quicker done once for a whole epoch.
+            # Small weights make a plain network, which errs less on new images. So each image takes rate * weight_decay
+            # of every weight (Loshchilov & Hutter 2019): n images in turn leave exp(-n * rate * weight_decay) of it.
+            # That is done at once for a whole epoch, to save time.
             if step == 0:
                 for p in params.values():
                     p *= np.exp(-rate * len(labels) * weight_decay)
             X, Y = next(batches)
             loss += descend(params, velocity, X, Y, rate, momentum)
             # A step, for the sake of a few images, misses the best place by a little; the average of many is nearer to
-            # it (Polyak & Juditsky 1992). One step in ten is enough, counted from the epoch's last. Of the
-            # now * steps / 10 that were counted so far, this keeps about the last tenth: older ones fade out.
+            # it (Polyak & Juditsky 1992). One step in ten will do, counted back from the epoch's last. That makes
+            # now * steps / 10 so far; with a tenth of that to divide by, all but about the last tenth fades away.
             if (steps - step) % 10 == 1:
                 for name, p in params.items():
                     average[name] += (p - average[name]) / max(1, now * steps / 100)
@@ -171,7 +173,7 @@ def prepare(pixels, labels, rng, mean, epochs, batch_size, distortion):
 
 def ahead(items):
     """Yield the items of an iterator, each made in a second thread while the one before it is in use."""
-    thread = ThreadPoolExecutor(1)
+    thread = ThreadPoolExecutor(1)  # ends when this generator does
     coming = thread.submit(next, items, None)
     while (item := coming.result()) is not None:
         coming = thread.submit(next, items, None)
@@ -210,13 +212,14 @@ def random_points(rng, strength):
 def interpolate(X, points):
     """Return the images X (784, n) as seen at `points`: between pixels, a mean of the four around (bilinear)."""
     y, x = np.clip(points, 0, SIZE - 1.001)  # what lies beyond the border is background, as on the border
-    top, left = y.astype(int), x.astype(int)
-    y, x = (y - top).astype(np.float32), (x - left).astype(np.float32)  # 0 to 1, from the upper left neighbour
-    pixels = np.ascontiguousarray(X)  # so that to take a pixel of all images is to take a row
-    out = np.zeros_like(pixels)
-    for row, column, weight in (0, 0, (1 - y) * (1 - x)), (0, 1, (1 - y) * x), (1, 0, y * (1 - x)), (1, 1, y * x):
+    top, left = y.astype(int), x.astype(int)  # the upper left of the four
+    down, right = (y - top).astype(np.float32), (x - left).astype(np.float32)  # how far from it, 0 to 1
+    up, back = 1 - down, 1 - right
+    X = np.ascontiguousarray(X)  # so that to take a pixel of all images is to take a row
+    out = np.zeros_like(X)
+    for row, column, weight in (0, 0, up * back), (0, 1, up * right), (1, 0, down * back), (1, 1, down * right):
         neighbour = SIZE * (top + row) + left + column
-        out += weight[:, np.newaxis] * pixels.take(neighbour, axis=0)
+        out += weight[:, np.newaxis] * X.take(neighbour, axis=0)
     return out
 
 
@@ -225,7 +228,7 @@ def interpolate(X, points):
 
 def save_network(params, file):
     """Write a network to a binary file as npz: float32, biases as (256,), (64,) and (10,)."""
-    data = io.BytesIO()  # NumPy's zip file does not take the end of the disk well
+    data = io.BytesIO()  # on a full disk Python 3.10's zipfile would print a traceback
     np.savez(data, **{name: p.ravel() if name[0] == "b" else p for name, p in params.items()})
     file.write(data.getvalue())
 
@@ -273,16 +276,14 @@ def is_sound(params):
 
 def main(argv=None):
     """Train a network, saving it after every epoch, and return the exit status, 0."""
-    parser = Parser(
-        description="Train a 784-256-64-10 neural network to read digits.",
-        epilog="example: python train_network.py --epochs 200",
-    )
+    example = "example: python train_network.py --epochs 200"
+    parser = Parser(description="Train a 784-256-64-10 neural network to read digits.", epilog=example)
     add = parser.add_argument
     add("--train", default=TRAIN_CSV, metavar="CSV", help="images to learn from (default: %(default)s)")
     add("--test", default=TEST_CSV, metavar="CSV", help="images to measure with (default: %(default)s)")
     add("-o", "--output", default=NETWORK, metavar="NPZ", help="where to save the network (default: %(default)s)")
     add("--epochs", type=int, help="times to go through the images (default: %(default)s)")
-    add("--learning-rate", type=float, help="a step takes this times its gradient off a weight (default: %(default)s)")
+    add("--learning-rate", type=float, help="a step is this times the gradient (default: %(default)s)")
     add("--batch-size", type=int, help="images that a step learns from (default: %(default)s)")
     add("--momentum", type=float, help="share of each step that the next one repeats (default: %(default)s)")
     add("--weight-decay", type=float, help="how strongly weights are drawn towards 0 (default: %(default)s)")
@@ -291,11 +292,11 @@ def main(argv=None):
     add("--seed", type=int, default=1, help="another seed gives another network, as good (default: %(default)s)")
     parser.set_defaults(**train.__kwdefaults__)
     options = parser.parse_args(argv)
-    least = {"epochs": 1, "batch_size": 1, "learning_rate": 0, "momentum": 0, "weight_decay": 0, "seed": 0}
-    for name, low in least.items():
-        below = 1 if name == "momentum" else 10**9
-        if not low <= getattr(options, name) < below:
-            raise InputError(f"--{name.replace('_', '-')} must be {low} or more, and less than {below:,}")
+    lowest = {"epochs": 1, "batch_size": 1, "learning_rate": 0, "momentum": 0, "weight_decay": 0, "seed": 0}
+    for name, low in lowest.items():
+        limit = 1 if name == "momentum" else 10**9
+        if not low <= getattr(options, name) < limit:
+            raise InputError(f"--{name.replace('_', '-')} must be {low} or more, and less than {limit:,}")
     if not options.output.endswith(".npz"):  # a CSV file or a picture is not to be written over
         raise InputError(f"{options.output}: a network's name ends in .npz: give another name")
     if not os.path.isdir(os.path.dirname(options.output) or "."):
@@ -307,8 +308,8 @@ def main(argv=None):
     params = load_network(options.resume) if options.resume else init_params(rng)
     train_labels, train_pixels = read_csv(options.train)
     test_labels, test_pixels = read_csv(options.test)
-    chosen = {name: getattr(options, name) for name in train.__kwdefaults__}
-    results = train(params, train_pixels, train_labels, rng, options.quiet, **chosen)
+    hyperparameters = {name: getattr(options, name) for name in train.__kwdefaults__}
+    results = train(params, train_pixels, train_labels, rng, options.quiet, **hyperparameters)
     for epoch in range(1, options.epochs + 1):
         start = time.perf_counter()
         with replacing(options.output, [options.train, options.test]) as file, np.errstate(all="ignore"):
