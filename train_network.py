@@ -82,7 +82,7 @@ def backward(params, X, A1, A2, P, Y):
 
 
 def to_columns(pixels):
-    """Return images as columns, X (784, n) float32, 0 to 1, of rows as in the CSV files: (n, 784) uint8, 0 to 255."""
+    """Turn images, rows as in the CSV files ((n, 784) uint8, 0 to 255), into columns X ((784, n) float32, 0 to 1)."""
     return pixels.T * np.float32(1 / 255)
 
 
@@ -127,22 +127,19 @@ def train(
     for epoch in range(epochs):
         loss = 0.0
         for step in progress(range(steps), quiet, unit=" batches"):
-            # While the network is raw, in the first epoch, the rate rises (Goyal et al. 2017); over the whole run it
-            # falls to a tenth, so that the weights come to rest.
             now = epoch + step / steps  # in epochs
+            # The rate rises in the first epoch, while the network is raw (Goyal et al. 2017), and falls to a tenth.
             rate = learning_rate * min(now + 1 / steps, 1) * (1 - 0.9 * now / epochs)
-            # Small weights make a plain network, which errs less on new images. So each image takes rate * weight_decay
-            # of every weight (Loshchilov & Hutter 2019): n images in turn leave exp(-n * rate * weight_decay) of it.
-            # That is done at once for a whole epoch, to save time.
             if step == 0:
+                # Weights decay, as small ones err less on new images (Loshchilov & Hutter 2019): by rate * weight_decay
+                # for an image, so to exp(-n * rate * weight_decay) for n, all at once in an epoch to save time.
                 for p in params.values():
                     p *= np.exp(-rate * len(labels) * weight_decay)
             X, Y = next(batches)
             loss += descend(params, velocity, X, Y, rate, momentum)
-            # A step, for the sake of a few images, misses the best place by a little; the average of many is nearer to
-            # it (Polyak & Juditsky 1992). One step in ten will do, counted back from the epoch's last. That makes
-            # now * steps / 10 so far; with a tenth of that to divide by, all but about the last tenth fades away.
             if (steps - step) % 10 == 1:
+                # A step is for the sake of a few images; an average of many serves all better (Polyak & Juditsky 1992).
+                # One step in ten goes in: now * steps / 10 so far. Divided by a tenth of that, the older ones fade.
                 for name, p in params.items():
                     average[name] += (p - average[name]) / max(1, now * steps / 100)
         network = for_shifted_images(average, -mean)
@@ -211,15 +208,14 @@ def random_points(rng, strength):
 
 def interpolate(X, points):
     """Return the images X (784, n) as seen at `points`: between pixels, a mean of the four around (bilinear)."""
-    y, x = np.clip(points, 0, SIZE - 1.001)  # what lies beyond the border is background, as on the border
-    top, left = y.astype(int), x.astype(int)  # the upper left of the four
-    down, right = (y - top).astype(np.float32), (x - left).astype(np.float32)  # how far from it, 0 to 1
-    up, back = 1 - down, 1 - right
+    y, x = np.clip(points, 0, SIZE - 1.001)  # beyond the border all is as on it; .001 so that a next pixel is there
+    row, column = y.astype(int), x.astype(int)  # of the upper left of the four
+    down, right = (y - row).astype(np.float32), (x - column).astype(np.float32)  # the way from there, 0 to 1
+    up, left = 1 - down, 1 - right
     X = np.ascontiguousarray(X)  # so that to take a pixel of all images is to take a row
     out = np.zeros_like(X)
-    for row, column, weight in (0, 0, up * back), (0, 1, up * right), (1, 0, down * back), (1, 1, down * right):
-        neighbour = SIZE * (top + row) + left + column
-        out += weight[:, np.newaxis] * X.take(neighbour, axis=0)
+    for i, j, weight in (0, 0, up * left), (0, 1, up * right), (1, 0, down * left), (1, 1, down * right):
+        out += weight[:, np.newaxis] * X.take(SIZE * (row + i) + column + j, axis=0)
     return out
 
 
@@ -234,10 +230,7 @@ def save_network(params, file):
 
 
 def load_network(path):
-    """Return the network in an npz file, as float32. Raises InputError where there is none that can be used.
-
-    Any real numbers will do, and biases in one dimension or two.
-    """
+    """Return the network in an npz file, as float32. Raises InputError where there is none that can be used."""
     try:
         if os.path.exists(path) and not os.path.isfile(path):  # to open a pipe is to wait for it
             raise ValueError("not a regular file")
@@ -254,13 +247,13 @@ def load_network(path):
 
 
 def read_array(archive, name, shape):
-    """Return an array of an npz archive as float32 of `shape`; ValueError or TypeError says why it can't be that."""
+    """Return an array of real numbers in an npz archive, as float32. Raises an error where it is not of `shape`."""
     member = archive.getinfo(f"{name}.npy")
-    if member.file_size > 4e6 or member.compress_type > zipfile.ZIP_DEFLATED:  # bzip2 would unpack all at once
+    if member.file_size > 4e6 or member.compress_type > zipfile.ZIP_DEFLATED:  # bzip2 would unpack any size at once
         raise ValueError(f"{name} is larger than 4 MB, or compressed in another way than NumPy's")
     with archive.open(member) as file, np.errstate(over="ignore"):
         array = np.lib.format.read_array(file, allow_pickle=False)
-        array = array.reshape(len(array), -1)
+        array = array.reshape(len(array), -1)  # a bias may have one dimension or two
         if array.shape != shape:
             raise ValueError(f"{name} is {array.shape}, not {shape}")
         return array.astype(np.float32, order="C", casting="same_kind")
