@@ -130,18 +130,19 @@ def train(
             now = epoch + step / steps  # in epochs
             # The rate rises in the first epoch, while the network is raw (Goyal et al. 2017), and falls to a tenth.
             rate = learning_rate * min(now + 1 / steps, 1) * (1 - 0.9 * now / epochs)
-            if step == 0:
-                # Weights decay, as small ones err less on new images (Loshchilov & Hutter 2019): by rate * weight_decay
-                # for an image, so to exp(-n * rate * weight_decay) for n, all at once in an epoch to save time.
+            if step == 0:  # for the whole epoch at once, to save time
+                # Weights decay (Loshchilov & Hutter 2019), as small ones err less on new images: each image takes
+                # rate * weight_decay of them, n leave (1 - rate * weight_decay) ** n, or exp(-n * rate * weight_decay).
                 for p in params.values():
                     p *= np.exp(-rate * len(labels) * weight_decay)
             X, Y = next(batches)
             loss += descend(params, velocity, X, Y, rate, momentum)
-            if (steps - step) % 10 == 1:
+            if (steps - step) % 10 == 1:  # one step in ten, the epoch's last among them
                 # A step is for the sake of a few images; an average of many serves all better (Polyak & Juditsky 1992).
-                # One step in ten goes in: now * steps / 10 so far. Divided by a tenth of that, the older ones fade.
+                # Steps before about the last tenth of the run so far fade from it.
+                span = max(1, now * steps / 100)  # a tenth of a tenth of all steps
                 for name, p in params.items():
-                    average[name] += (p - average[name]) / max(1, now * steps / 100)
+                    average[name] += (p - average[name]) / span
         network = for_shifted_images(average, -mean)
         if not (np.isfinite(loss) and is_sound(network)):
             raise InputError(f"epoch {epoch + 1}: loss or weights beyond bounds: give a lower --learning-rate")
