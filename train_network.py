@@ -140,7 +140,7 @@ def train(
             if (steps - step) % 10 == 1:  # one step in ten, the epoch's last among them
                 # A step is for the sake of a few images; an average of many serves all better (Polyak & Juditsky 1992).
                 # Steps before about the last tenth of the run so far fade from it.
-                span = max(1, now * steps / 100)  # a tenth of a tenth of all steps
+                span = max(1, now * steps / 100)  # a tenth of the one in ten that were taken so far
                 for name, p in params.items():
                     average[name] += (p - average[name]) / span
         network = for_shifted_images(average, -mean)
