@@ -1,7 +1,6 @@
 """Numbers to network: train a 784-256-64-10 neural network to read handwritten digits, with every step written out.
 
-The notation. An image is a column, so a batch of n images is a matrix of n columns, and a network is a dictionary of
-its weights and biases:
+The notation. An image is a column, so a batch of n images is a matrix of n columns:
 
     X              (784, n)    the pixels, 0 to 1
     W1, b1         (256, 784), (256, 1)      weights and biases of the first layer; W2, b2, W3, b3 likewise
@@ -10,8 +9,11 @@ its weights and biases:
     Y              (10, n)     1 for the right digit, else 0
     dW1            dLoss/dW1, which has W1's shape, and so on
 
+A network is a dictionary, `params`. Its keys are the names in the file, w1 for W1: a matrix has a capital letter here.
+
 `forward` goes from X to P, `backward` from P back to dW1, and `train` moves every weight a little against its gradient,
-thousands of times. After the network and its training come the distortion of the images, the file and the command.
+thousands of times. All that it does besides has its reason and its source beside it, and what it gains in README.md,
+"How good it is". After the network and its training come the distortion of the images, the file and the command.
 """
 
 import os
@@ -20,6 +22,7 @@ if __name__ == "__main__":
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more gain little, and wait for one another on a busy machine
 
 import io
+import math
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -79,7 +82,7 @@ def backward(params, X, A1, A2, P, Y):
 
 
 def to_columns(pixels):
-    """Return pixels ((n, 784) uint8, 0 to 255) as columns X ((784, n) float32, 0 to 1)."""
+    """Turn images, rows as in the CSV files ((n, 784) uint8, 0 to 255), into columns X ((784, n) float32, 0 to 1)."""
     return pixels.T * np.float32(1 / 255)
 
 
@@ -92,10 +95,10 @@ def classify(params, pixels):
 
 
 def descend(params, velocity, X, Y, rate, momentum):
-    """Take a step of stochastic gradient descent, changing `params` and `velocity`, and return the batch's loss.
+    """Take a step of gradient descent, changing `params` and `velocity`, and return the batch's loss.
 
-    The velocity is the sum of the gradients so far, of which every step keeps a part (momentum, Polyak 1964). A batch's
-    gradient is the sum over its images, so that the rate is for each image (Goyal et al. 2017).
+    velocity = momentum * velocity + gradient: with 0.9, about the sum of the last ten gradients (Polyak 1964). Each is
+    the sum over a batch, so the rate is for one image and fits batches of any size (Goyal et al. 2017).
     """
     A1, A2, P = forward(params, X)
     grads = backward(params, X, A1, A2, P, Y)
@@ -107,25 +110,14 @@ def descend(params, velocity, X, Y, rate, momentum):
 
 
 def train(
-    params,
-    pixels,
-    labels,
-    rng,
-    quiet=True,
-    *,
-    epochs=10,
-    learning_rate=0.001,
-    batch_size=128,
-    momentum=0.9,
-    weight_decay=0.001,
-    distortion=True,
-):
-    """Train a network from `params` on; yield the mean loss and the network after every epoch.
+    params, pixels, labels, rng, quiet=True, *,
+    epochs=10, learning_rate=0.001, batch_size=128, momentum=0.9, weight_decay=0.001, distortion=True,
+):  # fmt: skip
+    """Train a network from `params` on; after every epoch, yield its mean loss and the network.
 
-    pixels: (n, 784) uint8; labels: (n,) uint8; quiet: no progress bar.
-    Raises InputError when the loss is no longer a number.
+    pixels: (n, 784) uint8; labels: (n,) uint8. Raises InputError where the loss or the weights grow beyond bounds.
     """
-    steps = -(-len(labels) // batch_size)  # in an epoch
+    steps = math.ceil(len(labels) / batch_size)  # in an epoch
     mean = np.float32(pixels[::16].mean() / 255)  # of every 16th image, which will do
     params = for_shifted_images(params, mean)  # mean 0 teaches faster (LeCun et al. 1998, "Efficient BackProp")
     velocity = {name: np.zeros_like(p) for name, p in params.items()}
@@ -134,29 +126,33 @@ def train(
 
     for epoch in range(epochs):
         loss = 0.0
-        for step, (X, Y) in zip(progress(range(steps), quiet, unit=" batches"), batches):
-            # The rate goes up during the first epoch, while the network is raw, and down to a tenth over the run.
-            now = epoch + step / steps
+        for step in progress(range(steps), quiet, unit=" batches"):
+            now = epoch + step / steps  # in epochs
+            # The rate rises in the first epoch, while the network is raw (Goyal et al. 2017), and falls to a tenth.
             rate = learning_rate * min(now + 1 / steps, 1) * (1 - 0.9 * now / epochs)
-            if step == 0:  # weights and biases decay (Loshchilov & Hutter 2019), once an epoch for all its images
+            if step == 0:  # for the whole epoch at once, to save time
+                # Weights decay (Loshchilov & Hutter 2019), as small ones err less on new images: each image takes
+                # rate * weight_decay of them, n leave (1 - rate * weight_decay) ** n, or exp(-n * rate * weight_decay).
                 for p in params.values():
                     p *= np.exp(-rate * len(labels) * weight_decay)
+            X, Y = next(batches)
             loss += descend(params, velocity, X, Y, rate, momentum)
-            # Each step, for the sake of a few images, misses the best place by a little. Nearer to it is an average
-            # over about the last tenth of the run so far (Polyak & Juditsky 1992), of one step in ten, and the last.
-            if (steps - step) % 10 == 1:
+            if (steps - step) % 10 == 1:  # one step in ten, the epoch's last among them
+                # A step is for the sake of a few images; an average of many serves all better (Polyak & Juditsky 1992).
+                # Steps before about the last tenth of the run so far fade from it.
+                span = max(1, now * steps / 100)  # a tenth of the one in ten that were taken so far
                 for name, p in params.items():
-                    average[name] += (p - average[name]) / max(1, now * steps / 100)
+                    average[name] += (p - average[name]) / span
         network = for_shifted_images(average, -mean)
         if not (np.isfinite(loss) and is_sound(network)):
-            raise InputError(f"epoch {epoch + 1}: the loss is no longer a number: give a lower --learning-rate")
+            raise InputError(f"epoch {epoch + 1}: loss or weights beyond bounds: give a lower --learning-rate")
         yield loss / len(labels), network
 
 
 def for_shifted_images(params, mean):
-    """Return a network that says of X - mean what `params` says of X: W (X - mean) + (b + mean W 1) = W X + b."""
+    """Return a network that says of X - mean what `params` says of X."""
     shifted = {name: p.copy() for name, p in params.items()}
-    shifted["b1"] += mean * shifted["w1"].sum(axis=1, keepdims=True)
+    shifted["b1"] += mean * shifted["w1"].sum(axis=1, keepdims=True)  # for W1 @ (X - mean) is W1 @ X less that
     return shifted
 
 
@@ -175,14 +171,11 @@ def prepare(pixels, labels, rng, mean, epochs, batch_size, distortion):
 
 def ahead(items):
     """Yield the items of an iterator, each made in a second thread while the one before it is in use."""
-    thread = ThreadPoolExecutor(1)
-    try:
+    thread = ThreadPoolExecutor(1)  # ends when this generator does
+    coming = thread.submit(next, items, None)
+    while (item := coming.result()) is not None:
         coming = thread.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(next, items, None)
-            yield item
-    finally:
-        thread.shutdown(wait=False)  # to wait could be for ever, after two Ctrl-Cs at once
+        yield item
 
 
 # Distortion: in every epoch each image is turned, stretched and bent a little, as another hand might have written it.
@@ -196,7 +189,7 @@ BLUR /= np.linalg.norm(BLUR, axis=1, keepdims=True)  # noise of standard deviati
 def distort(X, rng, strength):
     """Return the images X (784, n) distorted, 32 images alike: as good a teacher as one by one, in less time."""
     groups = [X[:, start : start + 32] for start in range(0, X.shape[1], 32)]
-    return np.hstack([sample(group, random_points(rng, strength)) for group in groups])
+    return np.hstack([interpolate(group, random_points(rng, strength)) for group in groups])
 
 
 def random_points(rng, strength):
@@ -214,17 +207,17 @@ def random_points(rng, strength):
     return size @ slant @ turn @ PLACES + CENTRE + shift + field.reshape(2, -1)
 
 
-def sample(X, points):
-    """Return images with the pixels that X (784, n) has at `points`: bilinear interpolation, of four neighbours."""
-    y, x = np.clip(points, 0, SIZE - 1.001)  # what lies beyond the border is background, as on the border
-    top, left = y.astype(int), x.astype(int)
-    y, x = (y - top).astype(np.float32), (x - left).astype(np.float32)  # 0 to 1, from the upper left neighbour
-    pixels = np.ascontiguousarray(X)  # so that to take a pixel of all images is to take a row
-    sampled = np.zeros_like(pixels)
-    for row, column, weight in (0, 0, (1 - y) * (1 - x)), (0, 1, (1 - y) * x), (1, 0, y * (1 - x)), (1, 1, y * x):
-        neighbour = SIZE * (top + row) + left + column
-        sampled += weight[:, np.newaxis] * pixels.take(neighbour, axis=0)
-    return sampled
+def interpolate(X, points):
+    """Return the images X (784, n) as seen at `points`: between pixels, a mean of the four around (bilinear)."""
+    y, x = np.clip(points, 0, SIZE - 1.001)  # beyond the border all is as on it; .001 so that a next pixel is there
+    row, column = y.astype(int), x.astype(int)  # of the upper left of the four
+    down, right = (y - row).astype(np.float32), (x - column).astype(np.float32)  # the way from there, 0 to 1
+    up, left = 1 - down, 1 - right
+    X = np.ascontiguousarray(X)  # so that to take a pixel of all images is to take a row
+    out = np.zeros_like(X)
+    for i, j, weight in (0, 0, up * left), (0, 1, up * right), (1, 0, down * left), (1, 1, down * right):
+        out += weight[:, np.newaxis] * X.take(SIZE * (row + i) + column + j, axis=0)
+    return out
 
 
 # The file.
@@ -232,16 +225,13 @@ def sample(X, points):
 
 def save_network(params, file):
     """Write a network to a binary file as npz: float32, biases as (256,), (64,) and (10,)."""
-    data = io.BytesIO()  # NumPy's zip file does not take the end of the disk well
+    data = io.BytesIO()  # on a full disk Python 3.10's zipfile would print a traceback
     np.savez(data, **{name: p.ravel() if name[0] == "b" else p for name, p in params.items()})
     file.write(data.getvalue())
 
 
 def load_network(path):
-    """Return the network in an npz file: float32 weights and biases of SHAPES.
-
-    Any real number type is taken, and biases in one dimension or two. Raises InputError where the file is no network.
-    """
+    """Return the network in an npz file, as float32. Raises InputError where there is none that can be used."""
     try:
         if os.path.exists(path) and not os.path.isfile(path):  # to open a pipe is to wait for it
             raise ValueError("not a regular file")
@@ -253,31 +243,26 @@ def load_network(path):
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file: run train_network.py first") from error
     except Exception as error:  # on a broken file zipfile raises nearly anything
-        reason = (getattr(error, "strerror", None) or str(error)).partition("\n")[0]
+        reason = str(error).partition("\n")[0]
         raise InputError(f"{path}: not a network that can be used: {reason}: run train_network.py again") from error
 
 
 def read_array(archive, name, shape):
-    """Return one array of an npz archive as float32 of `shape`; ValueError says what it is if it can't be that."""
-    with archive.open(f"{name}.npy") as member:  # what it claims to be comes first: any size, or pickled objects
-        if np.lib.format.read_magic(member) != (1, 0):
-            raise ValueError(f"{name} is in a version of NumPy's format that savez does not write")
-        found, _, dtype = np.lib.format.read_array_header_1_0(member)
-    if dtype.kind not in "fiu":
-        raise ValueError(f"{name} is of type {dtype}, not of real numbers")
-    if found not in (shape, shape[:1] if shape[1] == 1 else shape):
-        raise ValueError(f"{name} is {found}, not {shape}")
-    with archive.open(f"{name}.npy") as member, np.errstate(over="ignore"):
-        return np.lib.format.read_array(member).reshape(shape).astype(np.float32, order="C")
+    """Return an array of real numbers in an npz archive, as float32. Raises an error where it is not of `shape`."""
+    member = archive.getinfo(f"{name}.npy")
+    if member.file_size > 4e6 or member.compress_type > zipfile.ZIP_DEFLATED:  # bzip2 would unpack any size at once
+        raise ValueError(f"{name} is larger than 4 MB, or compressed in another way than NumPy's")
+    with archive.open(member) as file, np.errstate(over="ignore"):
+        array = np.lib.format.read_array(file, allow_pickle=False)
+        array = array.reshape(len(array), -1)  # a bias may have one dimension or two
+        if array.shape != shape:
+            raise ValueError(f"{name} is {array.shape}, not {shape}")
+        return array.astype(np.float32, order="C", casting="same_kind")
 
 
 def is_sound(params):
-    """Do all sums in `forward` stay below 1e38 for pixels of 0 to 1? A float32 ends at 3e38; NaN is below nothing."""
-    W1, b1, W2, b2, W3, b3 = (np.abs(p, dtype=float) for p in params.values())
-    with np.errstate(invalid="ignore"):
-        Z1 = W1.sum(axis=1, keepdims=True) + b1  # (256, 1)
-        Z2 = W2 @ Z1 + b2
-        return np.concatenate([Z1, Z2, W3 @ Z2 + b3]).max() < 1e38
+    """Is every number below 1e9? Then no sum in `forward`, at most 784 * 256 * 64 * 1e9 ** 3, leaves float32 (3e38)."""
+    return all(np.abs(p).max() < 1e9 for p in params.values())  # NaN is not
 
 
 # The command.
@@ -285,30 +270,33 @@ def is_sound(params):
 
 def main(argv=None):
     """Train a network, saving it after every epoch, and return the exit status, 0."""
-    parser = Parser(
-        description="Train a 784-256-64-10 neural network to read digits.",
-        epilog="example: python train_network.py --epochs 200",
-    )
+    example = "example: python train_network.py --epochs 200"
+    parser = Parser(description="Train a 784-256-64-10 neural network to read digits.", epilog=example)
     add = parser.add_argument
     add("--train", default=TRAIN_CSV, metavar="CSV", help="images to learn from (default: %(default)s)")
     add("--test", default=TEST_CSV, metavar="CSV", help="images to measure with (default: %(default)s)")
     add("-o", "--output", default=NETWORK, metavar="NPZ", help="where to save the network (default: %(default)s)")
     add("--epochs", type=int, help="times to go through the images (default: %(default)s)")
-    add("--learning-rate", type=float, help="a weight moves by this times its gradient (default: %(default)s)")
-    add("--batch-size", type=int, help="images in a step (default: %(default)s)")
-    add("--momentum", type=float, help="part of its speed that a step hands on to the next (default: %(default)s)")
-    add("--weight-decay", type=float, help="pull of the weights towards 0 (default: %(default)s)")
+    add("--learning-rate", type=float, help="a step is this times the gradient (default: %(default)s)")
+    add("--batch-size", type=int, help="images that a step learns from (default: %(default)s)")
+    add("--momentum", type=float, help="share of each step that the next one repeats (default: %(default)s)")
+    add("--weight-decay", type=float, help="how strongly weights are drawn towards 0 (default: %(default)s)")
     add("--no-distortion", dest="distortion", action="store_false", help="learn from the images just as they are")
-    add("--resume", metavar="NPZ", help="start from this network; the rate and the distortion begin anew")
+    add("--resume", metavar="NPZ", help="go on from this network; learning rate and distortion begin anew")
     add("--seed", type=int, default=1, help="another seed gives another network, as good (default: %(default)s)")
     parser.set_defaults(**train.__kwdefaults__)
     options = parser.parse_args(argv)
-    if not (1 <= options.epochs < 1e9 and 1 <= options.batch_size < 1e9 and options.seed >= 0):
-        raise InputError("--epochs and --batch-size must be 1 or more (to below 1e9), --seed 0 or more")
-    if not (0 <= options.momentum < 1 and 0 <= options.learning_rate < np.inf and 0 <= options.weight_decay < np.inf):
-        raise InputError("--learning-rate and --weight-decay must be 0 or more, --momentum from 0 to below 1")
+    lowest = {"epochs": 1, "batch_size": 1, "learning_rate": 0, "momentum": 0, "weight_decay": 0, "seed": 0}
+    for name, low in lowest.items():
+        limit = 1 if name == "momentum" else 10**9
+        if not low <= getattr(options, name) < limit:
+            raise InputError(f"--{name.replace('_', '-')} must be {low} or more, and less than {limit:,}")
     if not options.output.endswith(".npz"):  # a CSV file or a picture is not to be written over
         raise InputError(f"{options.output}: a network's name ends in .npz: give another name")
+    if not os.path.isdir(os.path.dirname(options.output) or "."):
+        raise InputError(f"{options.output}: there is no such folder: make it first, or give another name")
+    if options.resume and not os.path.exists(options.resume):
+        raise InputError(f"{options.resume}: no such file: give the name of a network, or leave out --resume")
 
     rng = np.random.default_rng(options.seed)
     params = load_network(options.resume) if options.resume else init_params(rng)
@@ -316,25 +304,17 @@ def main(argv=None):
     test_labels, test_pixels = read_csv(options.test)
     hyperparameters = {name: getattr(options, name) for name in train.__kwdefaults__}
     results = train(params, train_pixels, train_labels, rng, options.quiet, **hyperparameters)
-    saved = 0
-    try:
-        for epoch in range(1, options.epochs + 1):
-            start = time.perf_counter()
-            with replacing(options.output, [options.train, options.test]) as file, np.errstate(all="ignore"):
-                loss, network = next(results)  # numbers that grow too large show in the loss
-                save_network(network, file)
-            saved = epoch
-            right = np.mean(classify(network, test_pixels).argmax(axis=0) == test_labels)
-            seconds = time.perf_counter() - start
+    for epoch in range(1, options.epochs + 1):
+        start = time.perf_counter()
+        with replacing(options.output, [options.train, options.test]) as file, np.errstate(all="ignore"):
+            loss, network = next(results)  # numbers that grow too large show in the loss
+            save_network(network, file)
+        right = np.mean(classify(network, test_pixels).argmax(axis=0) == test_labels)
+        seconds = time.perf_counter() - start
+        if not options.quiet:
             line = f"epoch {epoch}/{options.epochs}: loss {loss:.4f}, test accuracy {right:.2%}, {seconds:.1f} s\n"
-            if not options.quiet:
-                put(line, needed=False)  # the network is to be learned, whoever reads this
-    except KeyboardInterrupt:
-        what = f"holds {saved} epochs" if saved else "is not written: no epoch is done"
-        say(f"stopped: {options.output} {what}", options.quiet)
-        raise
-    named = "" if options.output == NETWORK else f"--network {options.output} "
-    say(f"next: python predict.py {named}datasets/sample/testing", options.quiet)
+            put(line, needed=False)  # the network is to be learned, whoever reads this
+    say(f"next: python predict.py --network {options.output} datasets/sample/testing", options.quiet)
     return 0
 
 

@@ -1,5 +1,6 @@
 """The network: the mathematics against its definitions, distortion, and training as a command."""
 
+import gc
 import os
 import re
 import signal
@@ -141,7 +142,7 @@ def test_a_distortion_of_no_strength_takes_every_pixel_from_its_own_place():
 def test_between_four_pixels_the_nearer_weigh_more():
     X = np.arange(784, dtype=np.float32).reshape(784, 1)  # 28 more from row to row, 1 from column to column
     y, x = np.random.default_rng(0).uniform(0, 26.9, (2, 784))
-    np.testing.assert_allclose(train_network.sample(X, np.array([y, x]))[:, 0], 28 * y + x, rtol=1e-4)
+    np.testing.assert_allclose(train_network.interpolate(X, np.array([y, x]))[:, 0], 28 * y + x, rtol=1e-4)
 
 
 def test_distortion_treats_an_image_alike_wherever_it_stands_among_its_32_neighbours():
@@ -212,6 +213,7 @@ def test_an_error_in_the_second_thread_ends_the_training_and_the_thread(monkeypa
     assert next(epochs) and next(epochs) and threading.active_count() == threads + 1
     with pytest.raises(MemoryError):
         next(epochs)
+    gc.collect()  # the error still holds what it came through
     assert ends_at(threads)
 
 
@@ -278,7 +280,7 @@ def test_a_replaced_file_keeps_its_permissions(tmp_path, csvs):
     assert (tmp_path / "network.npz").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("rate", ["1", "1e6", "1e30"])
+@pytest.mark.parametrize("rate", ["1", "1e3", "1e6"])
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_old_file(tmp_path, csvs, rate):
     (tmp_path / "network.npz").write_bytes(b"old")
     result = train(*csvs, "--learning-rate", rate, "--batch-size", "10", cwd=tmp_path)
@@ -287,15 +289,36 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_old_file(tmp_path,
     assert sorted(p.name for p in tmp_path.iterdir()) == ["network.npz", "test.csv", "train.csv"]
 
 
-NONSENSE = """--epochs 0, --epochs -1, --epochs 1.5, --epochs x, --epochs 1000000000000, --learning-rate -1,
---learning-rate nan, --learning-rate inf, --batch-size 0, --momentum 1, --momentum -0.1, --momentum nan,
---weight-decay -1, --weight-decay inf, --seed -1, --nonsense, --epoch 3, -o missing/network.npz, -o ."""
+NONSENSE = {  # options, and what must be said of them
+    "--epochs 0": "--epochs must be 1 or more",
+    "--epochs -1": "--epochs must be 1 or more",
+    "--epochs 1.5": "--epochs: invalid int value",
+    "--epochs 1000000000000": "--epochs must be 1 or more, and less than 1,000,000,000",
+    "--learning-rate -1": "--learning-rate must be 0 or more",
+    "--learning-rate nan": "--learning-rate must be 0 or more",
+    "--learning-rate inf": "--learning-rate must be 0 or more, and less than 1,000,000,000",
+    "--batch-size 0": "--batch-size must be 1 or more",
+    "--momentum 1": "--momentum must be 0 or more, and less than 1",
+    "--momentum -0.1": "--momentum must be 0 or more",
+    "--momentum nan": "--momentum must be 0 or more",
+    "--weight-decay -1": "--weight-decay must be 0 or more",
+    "--seed -1": "--seed must be 0 or more",
+    "--nonsense": "see train_network.py -h",
+    "--epoch 3": "see train_network.py -h",
+    "-o missing/network.npz": "missing/network.npz: there is no such folder: make it first",
+    "-o .": "ends in .npz: give another name",
+    "-o folder.npz/": "ends in .npz: give another name",
+    "-o folder.npz": "not a file that can be replaced: give another name",
+    "--resume missing.npz": "missing.npz: no such file: give the name of a network",
+    "--resume train.csv": "train.csv: not a network",
+}
 
 
-@pytest.mark.parametrize("option", re.split(r",\s+", NONSENSE))
-def test_options_that_make_no_sense_are_refused_in_one_line(tmp_path, csvs, option):
-    line = error_line(train(*csvs, *option.split(), cwd=tmp_path))
-    assert line.startswith("train_network.py: error: ")
+@pytest.mark.parametrize("options", NONSENSE)
+def test_options_that_make_no_sense_are_refused_in_one_line(tmp_path, csvs, options):
+    (tmp_path / "folder.npz").mkdir()
+    line = error_line(train(*csvs, *options.split(), cwd=tmp_path))
+    assert line.startswith("train_network.py: error: ") and NONSENSE[options] in line
     assert not (tmp_path / "network.npz").exists()
 
 
@@ -309,13 +332,10 @@ def start(args, cwd):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
-def test_ctrl_c_leaves_the_network_so_far_and_says_how_many_epochs_it_holds(tmp_path, csvs):
+def test_ctrl_c_leaves_the_network_so_far(tmp_path, csvs):
     process = start(csvs, tmp_path)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == 130
-    epochs = 2 + len(out.splitlines())
-    assert "network.npz holds" in err and err.count("\n") == 1
-    assert int(err.split("holds")[1].split()[0].replace(",", "")) in (epochs, epochs + 1)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and err == ""
     load_network(tmp_path / "network.npz")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["network.npz", "test.csv", "train.csv"]
