@@ -698,6 +698,8 @@ def replacing(path, inputs=(), mode="xb", **options):
     if os.path.exists(target) and not os.path.isfile(target):
         raise InputError(f"{path}: not a file that can be replaced: give another name")
     folder, name = os.path.split(target)
+    if not os.path.exists(folder):
+        raise InputError(f"{path}: there is no such folder: make it first")
     new = os.path.join(folder, f".{name}.{os.urandom(2).hex()}.new")
     try:
         with open(new, mode, **options) as file:

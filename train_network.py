@@ -241,7 +241,7 @@ def load_network(path):
             raise ValueError("its numbers are NaN, infinite or too large")
         return params
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file: run train_network.py first") from error
+        raise InputError(f"{path}: no such file: train_network.py makes one") from error
     except Exception as error:  # on a broken file zipfile raises nearly anything
         reason = str(error).partition("\n")[0]
         raise InputError(f"{path}: not a network that can be used: {reason}: run train_network.py again") from error
@@ -293,10 +293,6 @@ def main(argv=None):
             raise InputError(f"--{name.replace('_', '-')} must be {low} or more, and less than {limit:,}")
     if not options.output.endswith(".npz"):  # a CSV file or a picture is not to be written over
         raise InputError(f"{options.output}: a network's name ends in .npz: give another name")
-    if not os.path.isdir(os.path.dirname(options.output) or "."):
-        raise InputError(f"{options.output}: there is no such folder: make it first, or give another name")
-    if options.resume and not os.path.exists(options.resume):
-        raise InputError(f"{options.resume}: no such file: give the name of a network, or leave out --resume")
 
     rng = np.random.default_rng(options.seed)
     params = load_network(options.resume) if options.resume else init_params(rng)
@@ -304,16 +300,22 @@ def main(argv=None):
     test_labels, test_pixels = read_csv(options.test)
     hyperparameters = {name: getattr(options, name) for name in train.__kwdefaults__}
     results = train(params, train_pixels, train_labels, rng, options.quiet, **hyperparameters)
-    for epoch in range(1, options.epochs + 1):
-        start = time.perf_counter()
-        with replacing(options.output, [options.train, options.test]) as file, np.errstate(all="ignore"):
-            loss, network = next(results)  # numbers that grow too large show in the loss
-            save_network(network, file)
-        right = np.mean(classify(network, test_pixels).argmax(axis=0) == test_labels)
-        seconds = time.perf_counter() - start
-        if not options.quiet:
-            line = f"epoch {epoch}/{options.epochs}: loss {loss:.4f}, test accuracy {right:.2%}, {seconds:.1f} s\n"
-            put(line, needed=False)  # the network is to be learned, whoever reads this
+    saved = "is not written: no epoch is done"
+    try:
+        for epoch in range(1, options.epochs + 1):
+            start = time.perf_counter()
+            with replacing(options.output, [options.train, options.test]) as file, np.errstate(all="ignore"):
+                loss, network = next(results)  # numbers that grow too large show in the loss
+                save_network(network, file)
+            saved = f"holds {epoch:,} epochs"
+            right = np.mean(classify(network, test_pixels).argmax(axis=0) == test_labels)
+            seconds = time.perf_counter() - start
+            if not options.quiet:
+                line = f"epoch {epoch}/{options.epochs}: loss {loss:.4f}, test accuracy {right:.2%}, {seconds:.1f} s\n"
+                put(line, needed=False)  # the network is to be learned, whoever reads this
+    except KeyboardInterrupt:
+        say(f"stopped: {options.output} {saved}", options.quiet)
+        raise
     say(f"next: python predict.py --network {options.output} datasets/sample/testing", options.quiet)
     return 0
 

@@ -70,7 +70,7 @@ def with_arrays(**arrays):
 
 
 BROKEN = {  # how a file is broken, and what must be said of it
-    "missing": (os.remove, "run train_network.py first"),
+    "missing": (os.remove, "train_network.py makes one"),
     "empty": (lambda path: path.write_bytes(b""), "not a network"),
     "text": (lambda path: path.write_text("hello"), "not a network"),
     "cut": (lambda path: path.write_bytes(path.read_bytes()[:400_000]), "not a network"),

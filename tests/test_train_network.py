@@ -309,7 +309,7 @@ NONSENSE = {  # options, and what must be said of them
     "-o .": "ends in .npz: give another name",
     "-o folder.npz/": "ends in .npz: give another name",
     "-o folder.npz": "not a file that can be replaced: give another name",
-    "--resume missing.npz": "missing.npz: no such file: give the name of a network",
+    "--resume missing.npz": "missing.npz: no such file: train_network.py makes one",
     "--resume train.csv": "train.csv: not a network",
 }
 
@@ -332,10 +332,13 @@ def start(args, cwd):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
-def test_ctrl_c_leaves_the_network_so_far(tmp_path, csvs):
+def test_ctrl_c_leaves_the_network_so_far_and_says_how_many_epochs_it_holds(tmp_path, csvs):
     process = start(csvs, tmp_path)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 130 and err == ""
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    epochs = 2 + len(out.splitlines())
+    assert "network.npz holds" in err and err.count("\n") == 1
+    assert int(err.split("holds")[1].split()[0].replace(",", "")) in (epochs, epochs + 1)
     load_network(tmp_path / "network.npz")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["network.npz", "test.csv", "train.csv"]
