@@ -831,8 +831,8 @@ def main(argv=None):
                 raise InputError(f"{target}: not written: none of the {len(paths):,} pictures can be read")
             if count < len(paths):
                 status = 1
-            shares = ", ".join(f"{folder} ({len(paths):,})" for folder, paths in source)
-            told.append(f"{target}: {count:,} rows from {shares}")
+            shares = ", ".join(f"{len(paths):,} from {folder}" for folder, paths in source)
+            told.append(f"{target}: {count:,} rows" + (f" ({shares})" if len(source) > 1 else ""))
         for file in files:  # what a full disk refuses shows before the first is replaced
             file.flush()
     where = "" if args.output == "datasets" else f" --train {targets[0]} --test {targets[1]}"

@@ -131,8 +131,8 @@ def test_the_rows_of_several_folders_follow_one_another(tmp_path, folder):
     for path in (tmp_path / "own").rglob("10.jpg"):
         path.unlink()
     result = convert("own", "digits", "own", "-o", ".", cwd=tmp_path, check=0)
-    assert "train_images.csv: 40 rows from own (10), digits (20), own (10)" in result.stderr
-    assert "test_images.csv: 10 rows from own (0), digits (10), own (0)" in result.stderr
+    assert "train_images.csv: 40 rows (10 from own, 20 from digits, 10 from own)" in result.stderr
+    assert "test_images.csv: 10 rows (0 from own, 10 from digits, 0 from own)" in result.stderr
     one, two = read_csv(tmp_path / "train_images.csv"), None
     convert("digits", "-o", ".", "-q", cwd=tmp_path, check=0)
     two = read_csv(tmp_path / "train_images.csv")
