@@ -221,7 +221,9 @@ def test_folders_that_cannot_be_used_change_nothing(tmp_path, folder, spoil, mes
         assert (tmp_path / csv).read_text() == "old"
 
 
-@pytest.mark.parametrize("output, message", [("missing", "there is no such folder: make it first"), ("file", "Not a directory")])
+@pytest.mark.parametrize(
+    "output, message", [("missing", "there is no such folder: make it first"), ("file", "Not a directory")]
+)
 def test_an_output_folder_that_cannot_be_used(tmp_path, folder, output, message):
     (tmp_path / "file").write_text("")
     assert message in error_line(convert(folder, "-o", output, cwd=tmp_path))
