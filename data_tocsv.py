@@ -327,7 +327,7 @@ def thresholds(darkness):
     """Return the darkness above which there is ink for certain, and that for each pixel, (height, width) float32.
 
     The first is halfway between paper and ink, which are split where they vary least on either side (Otsu 1979), but
-    never within the noise. Half of it is enough for what is twice as dark as its surroundings: a faint stroke.
+    never within the noise. Half of it is enough for a faint stroke, 1.5 times as dark as the average around it.
     """
     sums = np.sort(darkness.clip(0, 1), axis=None).cumsum(dtype=float)
     below = np.arange(1, darkness.size)
@@ -336,16 +336,16 @@ def thresholds(darkness):
     noise = np.median(np.append(darkness[darkness <= 0], 0))  # of the paper's lighter side, where there is no ink
     least = max(-6 * noise, FAINT)  # 6 of these are 4 standard deviations
     strong = max((paper[at] + ink[at]) / 2, least)
-    around = Image.fromarray(np.uint8(255 * darkness.clip(0, 1))).filter(ImageFilter.BoxBlur(max(darkness.shape) // 12))
-    return strong, np.clip(np.asarray(around, np.float32) * (2 / 255), max(strong / 2, least), strong)
+    around = Image.fromarray(np.uint8(255 * darkness.clip(0, 1))).filter(ImageFilter.BoxBlur(max(darkness.shape) / 24))
+    return strong, np.clip(np.asarray(around, np.float32) * (1.5 / 255), max(strong / 2, least), strong)
 
 
 def one_digit(part, size, strong):
     """Return the ink of the digit (bool), given the parts of the ink, their sizes and where ink is strong.
 
-    They are the part that is largest and nearest the middle, and what belongs to it: no specks, nothing faint around
-    it, and nothing that comes in over the border, as neighbours' strokes do, unless the main part touches it too. Raises InputError where that
-    is no digit, or several: side by side, of similar height, with a gap between.
+    It is the part largest and nearest the middle, and what belongs to it: no specks, nothing faint outside, and
+    nothing that comes in over the border, as neighbours' strokes do, unless the main part touches it too. Raises
+    InputError where that is no digit, or several: side by side, of similar height, with a gap between.
     """
     inward = [np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) / n for n in part.shape]
     weight = np.bincount(part.ravel(), (np.outer(*inward) * strong).ravel())
