@@ -224,7 +224,7 @@ def find_digit(picture, looks=3):
     """
     scale = -(-max(picture.size) // VIEW)
     view = picture.reduce(scale)
-    darkness = without_paper(strongest_channel(view))
+    darkness = without_paper(max(view.split(), key=np.std))  # yellow ink is dark in blue only, red in green and blue
     if max(view.size) > SMALL:
         darkness = darkness - np.maximum(lines(darkness), lines(darkness.T).T)
     strong, weak = thresholds(darkness)
@@ -244,17 +244,6 @@ def find_digit(picture, looks=3):
     return np.where(grown(digit, 1), darkness / weak, 0)[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1]
 
 
-def strongest_channel(view):
-    """Return the channel with the most contrast: yellow ink is dark in blue only, red ink in green and blue."""
-    channels = view.split()
-    return max(channels, key=lambda channel: detail(channel, VIEW // 8).std()) if len(channels) > 1 else view
-
-
-def detail(channel, radius):
-    """Return how much lighter than its surroundings each pixel is, (height, width) float32."""
-    return np.asarray(channel, np.float32) - np.asarray(channel.filter(ImageFilter.BoxBlur(radius)), np.float32)
-
-
 def without_paper(channel):
     """Return how much of the paper's light each pixel lacks, (height, width) float32: 0 = paper, 1 = black."""
     values, (least, most) = np.asarray(channel, np.float32), channel.getextrema()
@@ -264,7 +253,8 @@ def without_paper(channel):
     between = np.abs(2 * values - least - most) < (most - least) / 3
     plain = most - least > 127 and between.mean() < (2 * FLAT if small else FLAT)
     # Ink is the minority, seen from the border, which counts most where the blur is as wide as the picture.
-    shade = detail(channel, max(channel.size) // (1 if plain else 6))
+    around = channel.filter(ImageFilter.BoxBlur(max(channel.size) // (1 if plain else 6)))
+    shade = values - np.asarray(around, np.float32)
     square = shade * shade
     variance = square.mean() + 1e-6
     skew, kurtosis = (square * shade).mean() / variance**1.5, (square * square).mean() / variance**2
@@ -356,8 +346,6 @@ def one_digit(part, size, strong):
         raise InputError(NO_DIGIT)
     keep = (size >= SPECK * size[main]) & (rim <= rim[main])
     large = (size > size[keep].max() / 5) & (rim <= rim[main])
-    if size[keep | large].sum() < 0.5 * size[keep | ~rim].sum():
-        raise InputError(NO_DIGIT)  # most of the ink lies about in other parts
     left, top, right, bottom = bounds((keep & (weight > 0))[part])
     outside = part.copy()
     outside[top:bottom, left:right] = 0
