@@ -196,18 +196,16 @@ def find_digit(picture, looks=3):
     """
     scale = -(-max(picture.size) // VIEW)
     view = picture.reduce(scale)
-    darkness = without_paper(strongest_channel(view))
-    level = threshold(darkness)
-    part, keep, wrong = one_digit(darkness > level)
-    candidates = {np.bincount(part[part > 0]).argmax(), *np.flatnonzero(keep)} if looks else ()
-    inside = next(filter(None, (inside_frame(part == number) for number in candidates)), None)
+    darkness = without_paper(max(view.split(), key=np.std))  # yellow ink is dark in blue only, red in green and blue
+    if max(view.size) > SMALL:
+        darkness = darkness - np.maximum(lines(darkness), lines(darkness.T).T)
+    strong, weak = thresholds(darkness)
+    part, size = parts(darkness > weak)
+    inside = None
+    for number in filter(None, size.argsort()[:-4:-1] if looks else ()):
+        inside = inside or inside_frame(part == number)
     if not inside:
-        if max(view.size) > SMALL and remove_lines(darkness) | remove_lines(darkness.T):
-            level = threshold(darkness)
-            part, keep, wrong = one_digit(darkness > level)
-        if wrong:
-            raise InputError(wrong)
-        digit = keep[part]
+        digit = one_digit(part, size, darkness > strong)
         left, top, right, bottom = bounds(digit)
         side = max(right - left, bottom - top)
         if looks and scale > 1 and side < max(view.size) / 4:
@@ -215,18 +213,7 @@ def find_digit(picture, looks=3):
             inside = left - margin, top - margin, right + margin, bottom + margin
     if inside:
         return find_digit(picture.crop(np.clip(np.multiply(inside, scale), 0, picture.size * 2).tolist()), looks - 1)
-    return np.where(grown(digit, 1), darkness / level, 0)[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1]
-
-
-def strongest_channel(view):
-    """Return the channel with the most contrast: yellow ink is dark in blue only, red ink in green and blue."""
-    channels = view.split()
-    return max(channels, key=lambda channel: detail(channel, VIEW // 8).std()) if len(channels) > 1 else view
-
-
-def detail(channel, radius):
-    """Return how much lighter than its surroundings each pixel is, (height, width) float32."""
-    return np.asarray(channel, np.float32) - np.asarray(channel.filter(ImageFilter.BoxBlur(radius)), np.float32)
+    return np.where(grown(digit, 1), darkness / weak, 0)[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1]
 
 
 def without_paper(channel):
@@ -238,7 +225,8 @@ def without_paper(channel):
     between = np.abs(2 * values - least - most) < (most - least) / 3
     plain = most - least > 127 and between.mean() < (2 * FLAT if small else FLAT)
     # Ink is the minority, seen from the border, which counts most where the blur is as wide as the picture.
-    shade = detail(channel, max(channel.size) // (1 if plain else 6))
+    around = channel.filter(ImageFilter.BoxBlur(max(channel.size) // (1 if plain else 6)))
+    shade = values - np.asarray(around, np.float32)
     square = shade * shade
     variance = square.mean() + 1e-6
     skew, kurtosis = (square * shade).mean() / variance**1.5, (square * square).mean() / variance**2
@@ -275,55 +263,54 @@ def closed(channel):
     return np.asarray(paper, np.float32)
 
 
-def remove_lines(darkness):
-    """Take thin lines from the left edge to the right out of the darkness, ruled and squared paper; were there any?
+def lines(darkness):
+    """Return how dark the lines of ruled and squared paper are, (height, width) float32: thin, from edge to edge.
 
-    Such a line, and no stroke, is dark at both edges and in each sixteenth of the width. Of all slopes the one that
-    shows most is right.
+    Such a line, and no stroke, is dark in each sixteenth of the width. Of all slopes the one that shows most is right.
     """
     height, width = darkness.shape
-    if min(height, width) < 32:
-        return False
-    edges = np.array([0, 1, *np.linspace(0, width, 17)[1:-1], width - 1, width]).astype(int)
-    pieces = np.add.reduceat(darkness, edges[:-1], axis=1) / np.diff(edges)  # (height, 18)
-    if pieces.max(axis=0).min() < FAINT:
-        return False
-    rows, drops = np.arange(height)[:, np.newaxis], np.arange(-RULE, RULE + 1)
-    at = np.round(np.multiply.outer(drops, (edges[1:] + edges[:-1]) / 2 / width - 0.5)).astype(int)  # (drops, 18)
-    sheared = pieces[(rows + at[:, np.newaxis]).clip(0, height - 1), np.arange(18)]  # (drops, height, 18)
-    darkest = sheared.min(axis=2).clip(0)  # how dark each line is where it is lightest
-    best = (darkest**2).sum(axis=1).argmax()
-    beside = sheared[best][[(rows[:, 0] + by).clip(0, height - 1) for by in (-RULE // 2, RULE // 2 + 1)]]
-    line = (darkest[best] - np.median(beside.max(axis=0), axis=1)).clip(0)  # what is thicker is no line
-    line = np.lib.stride_tricks.sliding_window_view(np.pad(line, 1), 3).max(axis=1)  # with its blurred edges
+    pieces = np.asarray(Image.fromarray(darkness).resize((16, height), Image.Resampling.BOX)).clip(0)
+    if min(height, width) < 32 or pieces.max(axis=0).min() < FAINT:
+        return np.zeros_like(darkness)
+    pieces = np.pad(pieces, ((RULE + 2, RULE + 2), (0, 0)))
+    pieces = np.lib.stride_tricks.sliding_window_view(pieces, 3, axis=0).max(axis=2)  # a line may lie between rows
+    drops, rows = np.arange(-RULE, RULE + 1)[:, np.newaxis], np.arange(len(pieces))[:, np.newaxis]
+    at = np.round(drops * ((np.arange(16) + 0.5) / 16 - 0.5)).astype(int)  # (drops, 16)
+    sheared = pieces[(rows + at[:, np.newaxis]).clip(0, len(pieces) - 1), np.arange(16)]  # (drops, rows, 16)
+    line = sheared.min(axis=2)  # how dark each line is where it is lightest
+    best = (line**2).sum(axis=1).argmax()
+    beside = np.maximum(np.roll(sheared[best], 4, axis=0), np.roll(sheared[best], -4, axis=0))
+    line = (line[best] - np.median(beside, axis=1)).clip(0)  # what is thicker is no line
     slope = np.round(drops[best] * (np.arange(width) / width - 0.5)).astype(int)
-    darkness -= 1.3 * line[(rows - slope).clip(0, height - 1)]
-    return True
+    return 1.3 * line[RULE + 1 + np.arange(height)[:, np.newaxis] - slope]
 
 
-def threshold(darkness):
-    """Return the darkness above which there is ink: halfway between paper and ink, but never within the noise.
+def thresholds(darkness):
+    """Return the darkness above which there is ink for certain, and that for each pixel, (height, width) float32.
 
-    Paper and ink are split where they vary least on either side (Otsu 1979).
+    The first is halfway between paper and ink, which are split where they vary least on either side (Otsu 1979), but
+    never within the noise. Half of it is enough for a faint stroke, 1.5 times as dark as the average around it.
     """
     sums = np.sort(darkness.clip(0, 1), axis=None).cumsum(dtype=float)
     below = np.arange(1, darkness.size)
     paper, ink = sums[:-1] / below, (sums[-1] - sums[:-1]) / below[::-1]
     at = (below * below[::-1] * (ink - paper) ** 2).argmax()
     noise = np.median(np.append(darkness[darkness <= 0], 0))  # of the paper's lighter side, where there is no ink
-    return max((paper[at] + ink[at]) / 2, -6 * noise, FAINT)  # 6 of these are 4 standard deviations
+    least = max(-6 * noise, FAINT)  # 6 of these are 4 standard deviations
+    strong = max((paper[at] + ink[at]) / 2, least)
+    around = Image.fromarray(np.uint8(255 * darkness.clip(0, 1))).filter(ImageFilter.BoxBlur(max(darkness.shape) / 24))
+    return strong, np.clip(np.asarray(around, np.float32) * (1.5 / 255), max(strong / 2, least), strong)
 
 
-def one_digit(ink):
-    """Return the numbered parts of the ink, which of them are the digit's, (parts,) bool, and what is wrong, if it is.
+def one_digit(part, size, strong):
+    """Return the ink of the digit (bool), given the parts of the ink, their sizes and where ink is strong.
 
-    They are the part that is largest and nearest the middle, and what belongs to it: no specks, and nothing that comes
-    in over the border, as neighbours' strokes do, unless the main part touches it too. A digit's strokes that were
-    written apart are not side by side, or near one another, or not of the same height.
+    It is the part largest and nearest the middle, and what belongs to it: no specks, nothing faint outside, and
+    nothing that comes in over the border, as neighbours' strokes do, unless the main part touches it too. Raises
+    InputError where that is no digit, or several: side by side, of similar height, with a gap between.
     """
-    part, size = parts(ink)
-    inward = [np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) / n for n in ink.shape]
-    weight = np.bincount(part.ravel(), (np.outer(*inward) * ink).ravel())
+    inward = [np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) / n for n in part.shape]
+    weight = np.bincount(part.ravel(), (np.outer(*inward) * strong).ravel())
     rim = np.zeros(len(size), bool)
     rim[np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]])] = True
     main = np.where(rim, weight / 10, weight).argmax()
@@ -331,18 +318,19 @@ def one_digit(ink):
         raise InputError(NO_DIGIT)
     keep = (size >= SPECK * size[main]) & (rim <= rim[main])
     large = (size > size[keep].max() / 5) & (rim <= rim[main])
-    if size[keep | large].sum() < 0.5 * size[keep | ~rim].sum():
-        return part, keep, NO_DIGIT  # most of the ink lies about in other parts
-    if large.sum() == 1:
-        return part, keep, None
-    _, top, _, bottom = bounds(keep[part])
-    groups = parts(grown(large[part], max(1, (bottom - top) // 12)))[0] * large[part]
-    boxes = [bounds(groups == number) for number in range(1, groups.max() + 1)]
-    boxes.sort(key=lambda box: box[3] - box[1])
-    lefts, tops, rights, bottoms = np.transpose(boxes[-2:])  # of the highest two, the lower one first
-    heights, gap = bottoms - tops, lefts.max() - rights.min()  # of one alone the gap is below 0
-    several = heights[0] > 0.6 * heights[-1] and gap > 0
-    return part, keep, SEVERAL if several else None
+    left, top, right, bottom = bounds((keep & (weight > 0))[part])
+    outside = part.copy()
+    outside[top:bottom, left:right] = 0
+    keep[outside[weight[outside] == 0]] = False
+    ink = large[part]
+    columns = np.flatnonzero(ink.any(axis=0))
+    gaps = np.diff(columns, append=columns[-1])
+    cut = columns[gaps.argmax()] + 1
+    if gaps.max() > 1 + (bottom - top) // 12:
+        heights = [np.ptp(np.flatnonzero(half.any(axis=1))) + 1 for half in (ink[:, :cut], ink[:, cut:])]
+        if min(heights) > 0.6 * max(heights):
+            raise InputError(SEVERAL)
+    return keep[part]
 
 
 def parts(ink):

@@ -238,6 +238,23 @@ def test_with_the_black_border_of_a_scan(read, sides):
     check(read, change)
 
 
+@pytest.mark.parametrize("size", [52, 112, 400])
+def test_a_faint_stroke_is_part_of_the_digit(read, size):
+    """An 8 with a thin stroke half as dark as the rest is read as with a dark one, and not as without it."""
+
+    def eight(faint):
+        picture = Image.new("L", (400, 400), 250)
+        pen = ImageDraw.Draw(picture)
+        pen.line([(250, 60), (180, 60), (160, 110), (235, 240), (220, 320), (160, 325), (140, 260)], 10, 26, "curve")
+        if faint:
+            pen.line([(140, 262), (165, 195), (184, 172)], faint, 14, "curve")
+            pen.line([(206, 152), (228, 120), (250, 62)], faint, 14, "curve")
+        return picture.filter(ImageFilter.GaussianBlur(5)).resize((size, size), Image.Resampling.BOX)
+
+    faint, dark, without = read(eight(140)), read(eight(20)), read(eight(None))
+    assert likeness(faint, dark) > 0.98 > 0.96 > likeness(faint, without)
+
+
 def test_a_0_is_not_taken_for_a_frame_nor_a_1_for_a_line(read):
     ring, bar = Image.new("L", (100, 120), 255), Image.new("L", (30, 120), 255)
     ImageDraw.Draw(ring).rounded_rectangle([10, 5, 90, 115], 30, outline=0, width=8)
