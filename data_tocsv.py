@@ -805,29 +805,33 @@ def main(argv=None):
     args = parser.parse_args(argv)
 
     folders = args.folders or ["datasets/mnist" if os.path.isdir("datasets/mnist") else "datasets/sample"]
-    sources = {word: [(folder, find_pictures(folder, word)) for folder in folders] for word in ("train", "test")}
+    sources = {word: [find_pictures(folder, word) for folder in folders] for word in ("train", "test")}
+    for folder, *found in zip(folders, *sources.values()):
+        if not any(found):
+            raise InputError(f"{folder}: no pictures there: name a folder that holds training/0 to 9 or testing/0 to 9")
     for word, source in sources.items():
-        if not any(paths for _, paths in source):
-            digits = [folder for folder in folders if os.path.isdir(os.path.join(folder, "0"))]
-            where = "name the folder above" if digits else f"put some into {folders[0]}/{word}ing/0 to 9"
+        if not any(source):
+            where = f"put some into {folders[0]}/{word}ing/0 to 9"
             raise InputError(f'{", ".join(folders)}: no pictures in a sub-folder with "{word}" in its name: {where}')
     targets = [os.path.join(args.output, os.path.basename(csv)) for csv in (TRAIN_CSV, TEST_CSV)]
     status, told = 0, []
     with contextlib.ExitStack() as stack:  # both files are replaced, or none
         files = [stack.enter_context(replacing(target)) for target in targets]
         for target, file, source in zip(targets, files, sources.values()):
-            paths = [path for _, paths in source for path in paths]
+            paths = sum(source, [])
             count = write_rows(file, progress(paths, args.quiet, desc=os.path.basename(target), unit=" pictures"))
             if not count:
                 raise InputError(f"{target}: not written: none of the {len(paths):,} pictures can be read")
             if count < len(paths):
                 status = 1
-            shares = ", ".join(f"{len(paths):,} from {folder}" for folder, paths in source)
-            told.append(f"{target}: {count:,} rows" + (f" ({shares})" if len(source) > 1 else ""))
+            shares = ", ".join(f"{folder} ({len(found):,})" for folder, found in zip(folders, source))
+            told.append(f"{target}: {count:,} rows from {shares}")
         for file in files:  # what a full disk refuses shows before the first is replaced
             file.flush()
-    where = "" if args.output == "datasets" else f" --train {targets[0]} --test {targets[1]}"
-    for line in [*told, f"next: python train_network.py{where}"]:
+    options = "" if args.output == "datasets" else f" --train {targets[0]} --test {targets[1]}"
+    if sum(map(len, sources["train"])) < 30_000:  # of fewer pictures it takes more epochs to learn as much
+        options += " --epochs 200"
+    for line in [*told, f"next: python train_network.py{options}"]:
         say(line, args.quiet)
     return status
 

@@ -13,13 +13,14 @@ A network is a dictionary, `params`. Its keys are the names in the file, w1 for 
 
 `forward` goes from X to P, `backward` from P back to dW1, and `train` moves every weight a little against its gradient,
 thousands of times. All that it does besides has its reason and its source beside it, and what it gains in README.md,
-"How good it is". After the network and its training come the distortion of the images, the file and the command.
+"What is added to the plain step". After the network and its training come the images' distortion, the file and the
+command.
 """
 
 import os
 
 if __name__ == "__main__":
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more gain little, and wait for one another on a busy machine
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more threads gain little, and wait for one another
 
 import io
 import math
@@ -49,7 +50,7 @@ def init_params(rng):
 
 def forward(params, X):
     """Return A1 (256, n), A2 (64, n) and P (10, n) for the images X (784, n)."""
-    W1, b1, W2, b2, W3, b3 = params.values()
+    W1, b1, W2, b2, W3, b3 = params.values()  # in the order of SHAPES
     Z1 = W1 @ X + b1  # (256, n)
     A1 = np.maximum(Z1, 0)  # ReLU
     Z2 = W2 @ A1 + b2  # (64, n)
@@ -119,7 +120,7 @@ def train(
     """
     steps = math.ceil(len(labels) / batch_size)  # in an epoch
     mean = np.float32(pixels[::16].mean() / 255)  # of every 16th image, which will do
-    params = for_shifted_images(params, mean)  # mean 0 teaches faster (LeCun et al. 1998, "Efficient BackProp")
+    params = for_shifted_images(params, mean)  # `prepare` takes it off: mean 0 teaches faster (LeCun et al. 1998)
     velocity = {name: np.zeros_like(p) for name, p in params.items()}
     average = {name: p.copy() for name, p in params.items()}
     batches = ahead(prepare(pixels, labels, rng, mean, epochs, batch_size, distortion))
@@ -182,12 +183,12 @@ def ahead(items):
 
 CENTRE = (SIZE - 1) / 2
 PLACES = np.indices((SIZE, SIZE)).reshape(2, -1) - CENTRE  # (2, 784): y and x of every pixel, from the centre
-BLUR = np.exp(-((np.subtract.outer(np.arange(SIZE), np.arange(SIZE)) / 4) ** 2) / 2)  # a Gaussian of 4 pixels
+BLUR = np.exp(-((np.subtract.outer(np.arange(SIZE), np.arange(SIZE)) / 4) ** 2) / 2)  # a Gaussian, standard deviation 4
 BLUR /= np.linalg.norm(BLUR, axis=1, keepdims=True)  # noise of standard deviation 1 still has it when blurred
 
 
 def distort(X, rng, strength):
-    """Return the images X (784, n) distorted, 32 images alike: as good a teacher as one by one, in less time."""
+    """Return the images X (784, n) distorted, each 32 in one way: as good a teacher as one by one, in less time."""
     groups = [X[:, start : start + 32] for start in range(0, X.shape[1], 32)]
     return np.hstack([interpolate(group, random_points(rng, strength)) for group in groups])
 
@@ -316,7 +317,9 @@ def main(argv=None):
     except KeyboardInterrupt:
         say(f"stopped: {options.output} {saved}", options.quiet)
         raise
-    say(f"next: python predict.py --network {options.output} datasets/sample/testing", options.quiet)
+    pictures = "datasets/mnist/testing" if os.path.isdir("datasets/mnist/testing") else "datasets/sample/testing"
+    named = "" if options.output == NETWORK else f"--network {options.output} "
+    say(f"next: python predict.py {named}{pictures}", options.quiet)
     return 0
 
 

@@ -131,8 +131,8 @@ def test_the_rows_of_several_folders_follow_one_another(tmp_path, folder):
     for path in (tmp_path / "own").rglob("10.jpg"):
         path.unlink()
     result = convert("own", "digits", "own", "-o", ".", cwd=tmp_path, check=0)
-    assert "train_images.csv: 40 rows (10 from own, 20 from digits, 10 from own)" in result.stderr
-    assert "test_images.csv: 10 rows (0 from own, 10 from digits, 0 from own)" in result.stderr
+    assert "train_images.csv: 40 rows from own (10), digits (20), own (10)" in result.stderr
+    assert "test_images.csv: 10 rows from own (0), digits (10), own (0)" in result.stderr
     one, two = read_csv(tmp_path / "train_images.csv"), None
     convert("digits", "-o", ".", "-q", cwd=tmp_path, check=0)
     two = read_csv(tmp_path / "train_images.csv")
@@ -147,9 +147,14 @@ def test_one_folder_of_several_that_cannot_be_used_is_named(tmp_path, folder):
     assert os.listdir(tmp_path) == ["digits"]
 
 
-def test_who_names_the_training_folder_itself_is_told(tmp_path, folder):
+def test_a_folder_that_adds_nothing_is_named(tmp_path, folder):
+    """Who names the training folder itself, or has no training folder, would not notice that the others were taken."""
+    (tmp_path / "mine" / "0").mkdir(parents=True)
+    shutil.copy(drawn(0), tmp_path / "mine" / "0")
     training = next(path for path in (tmp_path / "digits").iterdir() if "train" in path.name.lower())
-    assert error_line(convert(training, "-o", ".", cwd=tmp_path)).endswith("name the folder above")
+    for useless in (training, "mine"):
+        line = error_line(convert("digits", useless, "-o", ".", cwd=tmp_path))
+        assert f"{useless}: no pictures there: name a folder that holds training/0 to 9" in line
 
 
 # Bad pictures and folders.
