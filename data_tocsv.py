@@ -14,7 +14,6 @@ if __name__ == "__main__":
 
 import argparse
 import contextlib
-import itertools
 import pickle
 import re
 import shutil
@@ -36,7 +35,7 @@ DIGITS = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]  # the names of the 
 TRAIN_CSV = "datasets/train_images.csv"
 TEST_CSV = "datasets/test_images.csv"
 
-# What people's pictures are saved as, and the most megapixels of it that are decoded: of some, several copies are made.
+# What people's pictures are saved as, and the most megapixels that are decoded: fewer where Pillow holds copies.
 # No other format is opened: some of Pillow's start programs or open more files.
 FORMATS = {"JPEG": 50, "PNG": 50, "GIF": 50, "BMP": 50, "TIFF": 40, "PPM": 20, "WEBP": 13, "AVIF": 20}
 OTHER_FORMATS = {  # how their files begin
@@ -54,7 +53,7 @@ SEVERAL = "more than one digit: cut the picture up"
 # Lengths below are in pixels of a view: the picture, averaged down to VIEW pixels or fewer.
 VIEW = 128  # NIST's scans were about 100 a digit; a larger view shows no more and takes longer
 SMALL = 56  # a picture up to this long (twice MNIST's) has no room for shadows and ruled lines: its paper is plain
-FLAT = 0.18  # of the pixels: plain paper and ink leave fewer in the middle third between them, uneven light more
+FLAT = 0.18  # of the pixels, in the middle third between lightest and darkest: plain paper has fewer, uneven light more
 STROKE = 11  # cells of 4 pixels: what is darker than its surroundings and narrower is ink, what is wider is a shadow
 FAINT = 0.03  # of the light of the paper, which ink lacks: the ripples of JPG less, the faintest pencil more
 RULE = 7  # ruled lines are thinner than this, and drop by less from one side to the other (3 degrees)
@@ -63,6 +62,9 @@ SPECK = 0.05  # of the size of a digit's largest part: what is smaller is dust
 PEN = 2.6  # pixels of its 20 x 20 box that strokes are brought to: MNIST's have 2.8, but thinner ones keep loops open
 # A 28 x 28 image times these gives its mass and its moments in y and x; the middle of a pixel is at + 0.5.
 MOMENTS = np.array([np.ones((SIZE, SIZE)), *(np.indices((SIZE, SIZE)) + 0.5)], np.float32).reshape(3, PIXELS)
+
+
+is_own_process = False  # or a program's that has imported us
 
 
 class InputError(ValueError):
@@ -202,9 +204,8 @@ def find_digit(picture, looks=3):
         darkness = darkness - np.maximum(lines(darkness), lines(darkness.T).T)
     strong, weak = thresholds(darkness)
     part, size = parts(darkness > weak)
-    inside = None
-    for number in filter(None, size.argsort()[:-4:-1] if looks else ()):
-        inside = inside or inside_frame(part == number)
+    largest = filter(None, size.argsort()[:-4:-1] if looks else ())
+    inside = next(filter(None, (inside_frame(part == number) for number in largest)), None)
     if not inside:
         digit = one_digit(part, size, darkness > strong)
         left, top, right, bottom = bounds(digit)
@@ -429,7 +430,7 @@ def centred(ink):
 
 def read_images(paths):
     """Yield what is read of `paths`, in order, some at a time: lists of (path, pixels) or, where that fails,
-    (path, reason): (784,) uint8, or str.
+    (path, reason): (784,) uint8, or str. A None among the paths says that the next may be long in coming.
 
     After 0.1 s of work, about what a worker takes to start, up to 4 are started (more would take more than 1 GB of
     memory for the largest pictures). A worker is a Python of its own that answers what comes through its standard
@@ -437,34 +438,47 @@ def read_images(paths):
     terminal's Ctrl-C: multiprocessing promises neither, and imports the caller's script once more in each worker.
     """
     paths, count, start = iter(paths), 0, time.process_time()
-    for count, path in enumerate(paths, 1):  # noqa: B007
+    for path in (path for path in paths if path is not None):
         with caged():
             answer = try_image(path)
         yield [answer]
+        count += 1
         if time.process_time() - start > 0.1:
             break
-    batches = iter(lambda: list(itertools.islice(paths, min(count, 64))), [])  # of 0.1 s, so that answers keep coming
-    workers, busy = [], deque()
+    workers, idle, busy = [], [], deque()
     try:
-        for batch in batches:
-            if len(workers) < min(os.cpu_count() or 1, 4):
+        for batch in in_batches(paths, min(count, 64)):  # of 0.1 s, so that answers keep coming
+            if batch and not idle and len(workers) < min(os.cpu_count() or 1, 4):
                 workers.append(start_worker())
-                worker, done = workers[-1], []
-            else:
-                worker = busy.popleft()
-                done = pickle.load(worker.stdout)
-            pickle.dump(batch, worker.stdin)
-            worker.stdin.flush()
-            busy.append(worker)
-            yield done
-        for worker in busy:
-            yield pickle.load(worker.stdout)
+                idle.append(workers[-1])
+            while busy and not (batch and idle):
+                yield pickle.load(busy[0].stdout)
+                idle.append(busy.popleft())
+            if batch:
+                worker = idle.pop()
+                pickle.dump(batch, worker.stdin)
+                worker.stdin.flush()
+                busy.append(worker)
     except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
         raise InputError("a process that reads pictures died: is there memory enough?") from error
     finally:
         for worker in workers:
             worker.kill()
             worker.communicate()
+
+
+def in_batches(paths, size):
+    """Yield lists of at most `size` paths, and [] at the end and at a None, where the next may be long in coming."""
+    batch = []
+    for path in paths:
+        if path is not None:
+            batch.append(path)
+        if path is None or len(batch) == size:
+            yield batch
+            batch = []
+        if path is None:
+            yield batch
+    yield from (batch, [])
 
 
 def try_image(path):
@@ -479,8 +493,12 @@ def try_image(path):
 def caged():
     """Keep what reads a picture in the block from filling the memory, and from writing to stderr past Python (libtiff).
 
-    After MAX_MEMORY bytes it meets a MemoryError, where the system sees to that: on Linux.
+    After MAX_MEMORY bytes it meets a MemoryError, where the system sees to that: on Linux. As both change the process,
+    that is done in our own only, the commands and their workers.
     """
+    if not is_own_process:
+        yield
+        return
     limit, stderr, nowhere = None, os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     with contextlib.suppress(ImportError, OSError, ValueError):
@@ -515,6 +533,8 @@ def start_worker():
 
 def work():
     """Answer each list of paths on standard input with try_image's results on standard output, to the end."""
+    global is_own_process
+    is_own_process = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Windows there are no sessions
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library may print is no answer
@@ -633,11 +653,16 @@ def first_fault(path):
 
 def run(main):
     """Run a script's main() and exit with the status that it returns; an error becomes one line, and status 2."""
+    global is_own_process
+    is_own_process, last = True, -1
 
     def stop(number, _frame):
-        raise SystemExit(128 + number)  # so that all is left in order
+        nonlocal last
+        before, last = last, time.monotonic()
+        if before < last - 1:  # a second one at once would stop the tidying up
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
-    for name in ("SIGTERM", "SIGHUP"):  # kill, and the end of the terminal; Windows has but one of them
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Ctrl-C, kill, and the end of the terminal; Windows lacks the last
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) != signal.SIG_IGN:  # nohup
             signal.signal(number, stop)
@@ -649,7 +674,6 @@ def run(main):
     status = 2
     try:
         status = main()
-        sys.stdout.flush()
     except SystemExit as end:
         status = end.code
     except KeyboardInterrupt:
@@ -691,7 +715,7 @@ def replacing(path, inputs=(), mode="xb", **options):
     folder, name = os.path.split(target)
     if not os.path.exists(folder):
         raise InputError(f"{path}: there is no such folder: make it first")
-    new = os.path.join(folder, f".{name}.{os.urandom(2).hex()}.new")
+    new = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.new")
     try:
         with open(new, mode, **options) as file:
             yield file
@@ -721,7 +745,7 @@ def progress(items, quiet, **options):
 
 
 def put(text, needed=True):
-    """Write text to stdout at once. Where nobody reads it any more that is an error only if it is needed."""
+    """Write text to stdout at once. That nobody reads it any more is an error if it is needed, a full disk always."""
     try:
         print(text, end="", flush=True)
     except BrokenPipeError:

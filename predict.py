@@ -11,6 +11,7 @@ if __name__ == "__main__":
 
 import contextlib
 import csv
+import select
 import sys
 import textwrap
 from collections import Counter
@@ -82,11 +83,14 @@ def expand(paths, end):
     """Yield the path of every picture meant: a folder's files, the paths on standard input for "-", else itself."""
     for path in paths:
         for each in stdin_paths(end) if path == "-" else [path]:
-            yield from walk(each) if os.path.isdir(each) else [each]
+            yield from walk(each) if each and os.path.isdir(each) else [each]
 
 
 def stdin_paths(end):
-    """Yield the paths (str) on standard input, but for blank ones. end: the byte that each ends with."""
+    """Yield the paths (str) on standard input, but for blank ones, and None where the next is not there yet.
+
+    end: the byte that each ends with.
+    """
     if not sys.stdin:
         raise InputError("-: standard input is closed")
     rest = b""
@@ -95,6 +99,9 @@ def stdin_paths(end):
         if len(rest) > 65536 or end == b"\n" and b"\0" in chunk:
             raise InputError("-: not a list of paths, one a line: where a zero byte ends each of them, give -0 as well")
         yield from filter(str.strip, (os.fsdecode(line.removesuffix(b"\r")) for line in lines))
+        with contextlib.suppress(OSError):  # Windows cannot tell
+            if not select.select([sys.stdin], [], [], 0)[0]:
+                yield None
     if rest.strip():
         yield os.fsdecode(rest)
 
@@ -166,7 +173,7 @@ def main(argv=None):
         raise InputError(f"{args.output}: a picture's name: give another name for the table")
     if args.sheet is not None and format_of(args.sheet) not in FORMATS:
         raise InputError(f"{args.sheet}: cannot be drawn in that format: give a name in .png")
-    there = list(filter(os.path.exists, outputs))
+    targets = list(map(os.path.realpath, outputs))
     alone = len(args.paths) == 1 and args.paths[0] != "-" and not os.path.isdir(args.paths[0])
     pairs, faults = Counter(), Counter()
     wrong, unread, others = [], [], []  # what is to be on the sheet
@@ -189,7 +196,7 @@ def main(argv=None):
                     complain(f"{path}: {result}")
                     faults[result] += 1
                     continue
-                if any(os.path.samefile(path, output) for output in there):
+                if targets and os.path.realpath(path) in targets:
                     raise InputError(f"{path}: a picture that is read: give another name for what is to be written")
                 digit, confidence = p.argmax(), p.max()
                 pairs[label_of(path), digit] += 1

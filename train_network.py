@@ -244,7 +244,7 @@ def load_network(path):
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file: train_network.py makes one") from error
     except Exception as error:  # on a broken file zipfile raises nearly anything
-        reason = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(f"{path}: not a network that can be used: {reason}: run train_network.py again") from error
 
 

@@ -16,7 +16,8 @@ import pytest
 from conftest import FULL, REPO, drawn, linux, mutate, posix, run
 from PIL import Image, ImageDraw
 
-from data_tocsv import FORMATS, NO_DIGIT, caged, try_image
+import data_tocsv
+from data_tocsv import FORMATS, NO_DIGIT, try_image
 
 
 @functools.cache
@@ -47,13 +48,14 @@ def no_warnings():
         yield
 
 
-def test_every_broken_picture_is_answered_or_refused_with_a_reason(tmp_path, no_warnings, capfd):
+def test_every_broken_picture_is_answered_or_refused_with_a_reason(tmp_path, no_warnings, capfd, monkeypatch):
+    monkeypatch.setattr(data_tocsv, "is_own_process", True)
     rng, files = random.Random(1), list(encoded().values())
     common = [data for name, data in encoded().items() if name.startswith(("JPEG", "PNG", "TIFF"))]
     path = tmp_path / "x.jpg"
     for index in range(20_000 if FULL else 600):
         path.write_bytes(mutate(rng.choice(common if index % 2 else files), rng.choice(files), rng))
-        with caged():
+        with data_tocsv.caged():
             _, result = try_image(path)
         if isinstance(result, str):
             assert result and len(result) < 200, result
@@ -187,6 +189,14 @@ def test_pictures_that_would_fill_the_memory_are_refused(tmp_path):
     assert try_image(tmp_path / "film")[1].startswith("3,000 MB: too large")
 
 
+def test_a_program_that_has_imported_us_is_not_caged():
+    """In several threads what each one puts back would be what another one had set."""
+    resource = pytest.importorskip("resource")
+    before = os.fstat(2), resource.getrlimit(resource.RLIMIT_DATA)
+    with data_tocsv.caged():
+        assert (os.fstat(2), resource.getrlimit(resource.RLIMIT_DATA)) == before
+
+
 def page(width, height):
     """Return a page of paper (L) with a 7 on it."""
     paper = Image.new("L", (width, height), 255)
@@ -202,8 +212,9 @@ def test_a_phone_s_photo_of_200_megapixels_is_read(tmp_path):
 
 PEAK = r"""
 import re, sys
-from data_tocsv import read_images
-((_, result),) = next(read_images([sys.argv[1]]))
+import data_tocsv
+data_tocsv.is_own_process = True
+((_, result),) = next(data_tocsv.read_images([sys.argv[1]]))
 print(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1], result)
 """
 

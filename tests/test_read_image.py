@@ -13,7 +13,7 @@ import pytest
 from conftest import drawn, run
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from data_tocsv import InputError, read_image
+from data_tocsv import InputError, read_image, try_image
 from train_network import init_params, save_network
 
 PICTURES = [(digit, index) for digit in range(10) for index in range(2)]
@@ -116,6 +116,16 @@ def test_on_a_canvas_4_times_as_large(read):
         canvas = Image.new("L", (896, 896), 255)
         canvas.paste(picture, (100, 500))
         return canvas
+
+    check(read, change)
+
+
+def test_in_yellow_ink(read):
+    """Yellow lacks nothing but blue: as a grey it is nearly as light as the paper."""
+
+    def change(picture):
+        full = Image.new("L", picture.size, 255)
+        return Image.merge("RGB", [full, full, picture])
 
     check(read, change)
 
@@ -344,6 +354,17 @@ def test_where_there_is_no_digit_none_is_guessed(tmp_path, what):
     NOTHING[what].save(path)
     with pytest.raises(InputError, match="^no digit found$"):
         read_image(path)
+
+
+def test_nearly_all_blurred_noise_is_refused():
+    """What is as dark here as it is light there has no digit in it."""
+    results = []
+    for size in (20, 40, 100):
+        rng = np.random.default_rng(size)
+        for _ in range(20):
+            values = Image.fromarray(rng.integers(0, 256, (size, size)).astype(np.uint8))
+            results.append(try_image(values.filter(ImageFilter.GaussianBlur(1.5)))[1])
+    assert sum(not isinstance(result, str) for result in results) <= 6
 
 
 def test_most_noise_of_8_x_8_is_refused():

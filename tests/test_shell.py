@@ -6,13 +6,22 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPO, SAMPLE, drawn, run, write_rows
+from conftest import REPO, SAMPLE, drawn, posix, run, write_rows
 
 
 def test_a_closed_pipe_ends_quietly(network):
     command = f'"{sys.executable}" "{REPO}/predict.py" --network "{network}" "{SAMPLE}/training" | head -n 2'
     result = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
     assert result.stdout.count("\n") == 2 and result.stderr == ""
+
+
+@posix
+def test_what_could_not_be_read_shows_in_the_status_though_the_pipe_is_closed(network, tmp_path):
+    (tmp_path / "text.jpg").write_text("no picture")
+    command = [sys.executable, REPO / "predict.py", "-q", "--network", network, "-o", "a.csv", drawn(3), "text.jpg"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE)
+    process.stdout.close()
+    assert process.wait() == 1
 
 
 def test_the_file_of_answers_is_whole_though_the_pipe_is_closed(network, tmp_path):
@@ -41,10 +50,13 @@ def test_a_full_disk_behind_standard_output_is_an_error(network):
     assert result.stderr == "predict.py: error: standard output: No space left on device\n"
 
 
+@posix
 def test_answers_come_out_while_paths_still_come_in(network):
+    """Each before the next path is written: here as in workers, which have started long before the last."""
     command = [sys.executable, REPO / "predict.py", "--network", network, "-"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    for digit in (3, 8):
+    for turn in range(1500):
+        digit = 3 + 5 * (turn % 2)
         print(drawn(digit), file=process.stdin, flush=True)
         assert process.stdout.readline().split("\t")[1] == str(digit)
     process.stdin.close()
