@@ -254,9 +254,13 @@ def closed(channel):
     """Return the light of the paper under the ink, (height, width) float32. A shadow dims paper and ink alike.
 
     The paper is a closing: the lightest cell of 4 x 4 pixels around, and then the darkest of those. That fills strokes
-    in, but keeps the edges of shadows.
+    in, but keeps the edges of shadows. In between the cells are continued over the border as they run: light that
+    falls off there is no ink.
     """
-    paper = channel.reduce(4).filter(ImageFilter.MaxFilter(STROKE)).filter(ImageFilter.MinFilter(STROKE))
+    lightest = np.asarray(channel.reduce(4).filter(ImageFilter.MaxFilter(STROKE)), np.int16)
+    reach = min(STROKE // 2, min(lightest.shape) - 1)
+    lightest = np.pad(lightest, reach, mode="reflect", reflect_type="odd").clip(0, 255).astype(np.uint8)
+    paper = ImageOps.crop(Image.fromarray(lightest).filter(ImageFilter.MinFilter(STROKE)), reach)
     paper = paper.filter(ImageFilter.GaussianBlur(1)).resize(channel.size, Image.Resampling.BICUBIC)
     return np.asarray(paper, np.float32)
 
