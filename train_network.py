@@ -132,7 +132,7 @@ def train(
             # The rate rises in the first epoch, while the network is raw (Goyal et al. 2017), and falls to a tenth.
             rate = learning_rate * min(now + 1 / steps, 1) * (1 - 0.9 * now / epochs)
             if step == 0:  # for the whole epoch at once, to save time
-                # Weights decay (Loshchilov & Hutter 2019), as small ones err less on new images: each image takes
+                # All numbers decay (Loshchilov & Hutter 2019), as small ones err less on new images: each image takes
                 # rate * weight_decay of them, n leave (1 - rate * weight_decay) ** n, or exp(-n * rate * weight_decay).
                 for p in params.values():
                     p *= np.exp(-rate * len(labels) * weight_decay)

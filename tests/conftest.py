@@ -16,6 +16,8 @@ REPO = Path(__file__).resolve().parents[1]
 SAMPLE = REPO / "datasets" / "sample"
 sys.path[:0] = [str(REPO), str(REPO / "datasets")]
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in a shell's background job it would be ignored
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # after nohup, too
 
 
 FULL = bool(os.environ.get("FULL"))  # tests at full size: some twenty minutes
