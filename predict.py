@@ -173,7 +173,7 @@ def main(argv=None):
         raise InputError(f"{args.output}: a picture's name: give another name for the table")
     if args.sheet is not None and format_of(args.sheet) not in FORMATS:
         raise InputError(f"{args.sheet}: cannot be drawn in that format: give a name in .png")
-    targets = list(map(os.path.realpath, outputs))
+    targets = [os.path.realpath(path) for path in outputs if os.path.exists(path)]  # what is not there is no picture
     alone = len(args.paths) == 1 and args.paths[0] != "-" and not os.path.isdir(args.paths[0])
     pairs, faults = Counter(), Counter()
     wrong, unread, others = [], [], []  # what is to be on the sheet
