@@ -60,7 +60,8 @@ RULE = 7  # ruled lines are thinner than this, and drop by less from one side to
 ROUGH = 0.85  # of the step from pixel to pixel (squared) in white noise: a digit of 8 x 8 has 0.5 to 0.85, others less
 SPECK = 0.05  # of the size of a digit's largest part: what is smaller is dust
 PEN = 2.6  # pixels of its 20 x 20 box that strokes are brought to: MNIST's have 2.8, but thinner ones keep loops open
-# A 28 x 28 image times these gives its mass and its moments in y and x; the middle of a pixel is at + 0.5.
+# A 28 x 28 image times these gives its mass and its moments in y and x; the middle of a pixel is at + 0.5. It is
+# multiplied by einsum: BLAS takes memory of its own at first, and ends the process where MAX_MEMORY leaves none.
 MOMENTS = np.array([np.ones((SIZE, SIZE)), *(np.indices((SIZE, SIZE)) + 0.5)], np.float32).reshape(3, PIXELS)
 
 
@@ -306,15 +307,15 @@ def thresholds(darkness):
     return strong, np.clip(1.5 * around, max(strong / 2, least), strong)
 
 
-def one_digit(part, size, strong):
-    """Return the ink of the digit (bool), given the parts of the ink, their sizes and where ink is strong.
+def one_digit(part, size, certain):
+    """Return the ink of the digit (bool), given the parts of the ink, their sizes and where there is ink for certain.
 
     It is the part largest and nearest the middle, and what belongs to it: no specks, nothing faint outside, and
     nothing that comes in over the border, as neighbours' strokes do, unless the main part touches it too. Raises
     InputError where that is no digit, or several: side by side, of similar height, with a gap between.
     """
     inward = [np.minimum(np.arange(n) + 0.5, n - np.arange(n) - 0.5) / n for n in part.shape]
-    weight = np.bincount(part.ravel(), (np.outer(*inward) * strong).ravel())
+    weight = np.bincount(part.ravel(), (np.outer(*inward) * certain).ravel())
     rim = np.zeros(len(size), bool)
     rim[np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]])] = True
     main = np.where(rim, weight / 10, weight).argmax()
