@@ -1,227 +1,210 @@
-"""Network and pictures to digits: read one picture, or a whole folder.
+"""Read handwritten digits in pictures with a trained network.
 
-From the shell: `python predict.py 7.jpg` prints 7. From Python: `predict("7.jpg")` returns 7, and `predict("folder")`
-a list. What a picture is stands in data_tocsv.py, what a network is in train_network.py.
+From the shell, `python predict.py 7.jpg` prints 7; from Python, `predict("7.jpg")` returns 7. A folder gives one answer
+for each picture in it.
 """
 
 import os
 
-if __name__ == "__main__":
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more would be in the way of the processes that read pictures
+if __name__ == "__main__":  # before NumPy is imported
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the matrices are small
 
 import contextlib
 import csv
-import select
 import sys
 import textwrap
 from collections import Counter
+from itertools import islice
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from data_tocsv import (
-    FORMATS,
-    NO_DIGIT,
-    SEVERAL,
     SIZE,
     InputError,
-    Parser,
-    caged,
-    complain,
     label_of,
-    one_line,
+    log,
+    make_parser,
+    printable,
     progress,
-    put,
     read_images,
     replacing,
     run,
-    say,
     thumbnail,
     walk,
 )
 from train_network import NETWORK, classify, load_network
 
-ON_SHEET = 300  # pictures: a page that an eye can take in
-TILE = (132, 82)  # pixels on the sheet for each
+BATCH = 32  # pictures that are classified at a time
+ON_SHEET = 300  # pictures
+TILE = 132, 82  # pixels on the sheet for each picture
 
 
-def predict(path, network=NETWORK):
-    """Return the digit in a picture (int), or the digits in a folder of pictures, in path order (list of int).
+def predict(path, network=None):
+    """Return the digit in a picture (int), or for a folder a list of digits, None where a picture cannot be read.
 
-    path: a picture's path, or a PIL.Image, or a folder's path, which is read with its sub-folders; network: the path of
-    an npz file. Raises InputError (a ValueError) where the network or the one picture cannot be read; in a folder's
-    list there is None for a picture that cannot.
+    path: a picture's path, a PIL.Image, or a folder's path (sub-folders included, in natural order); network: path of
+    an npz file, by default network.npz in the current folder or beside this script. Raises InputError (a ValueError) if
+    the network or the single picture cannot be read.
     """
-    params = load_network(network)
+    if not isinstance(path, (str, os.PathLike, Image.Image)):
+        raise TypeError(f"predict() takes a path or a PIL.Image, not {type(path).__name__}")
     if not isinstance(path, Image.Image) and os.path.isdir(path):
-        return [None if p is None else int(p.argmax()) for batch in read(walk(path), params) for _, _, p in batch]
-    ((_, result, p),) = next(read([path], params))
+        return [digit for _, digit, _ in predict_folder(path, network)]
+    ((_, pixels, p),) = classify_pictures([path], load_network(network or find_network()))
     if p is None:
-        raise InputError(f"{'picture' if isinstance(path, Image.Image) else path}: {result}")
+        raise InputError(f"{path}: {pixels}")
     return int(p.argmax())
 
 
-def read(paths, params):
-    """Yield lists of answers, in the paths' order: (path, pixels, p), or (path, reason, None) if it can't be read.
+def predict_folder(folder, network=None):
+    """Yield (path, digit, confidence) for every picture in a folder and its sub-folders, in natural order.
 
-    pixels: (784,) uint8; p: (10,) the probability of each digit, in float64, as in float32 the sixth decimal would show
-    which other pictures happened to be calculated with it.
+    confidence: the probability of the digit, 0 to 1. Digit and confidence are None where a picture cannot be read.
     """
-    params = {name: p.astype(np.float64) for name, p in params.items()}
-    for results in read_images(paths):
-        images = [pixels for _, pixels in results if not isinstance(pixels, str)]
-        answers = iter(classify(params, np.array(images)).T if images else ())
-        yield [(path, result, None if isinstance(result, str) else next(answers)) for path, result in results]
+    for path, _, p in classify_pictures(walk(folder), load_network(network or find_network())):
+        yield (path, None, None) if p is None else (path, int(p.argmax()), float(p.max()))
+
+
+def find_network():
+    """Return the path of network.npz: in the current folder or, if there is none, beside this script."""
+    beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), NETWORK)
+    return beside if os.path.exists(beside) and not os.path.exists(NETWORK) else NETWORK
+
+
+def classify_pictures(paths, params):
+    """Yield, in order, (path, pixels, p) for each picture, or (path, InputError, None) if it cannot be read.
+
+    pixels: (784,) uint8; p: (10,) float32, the probability of each digit.
+    """
+    results = read_images(paths)
+    while batch := list(islice(results, BATCH)):
+        images = [pixels for _, pixels in batch if not isinstance(pixels, InputError)]
+        answers = iter(classify(params, np.array(images)).T if images else [])
+        for path, pixels in batch:
+            yield path, pixels, None if isinstance(pixels, InputError) else next(answers)
 
 
 def is_wrong(path, p):
-    """Is the answer another digit than the one that the folder's name tells?"""
+    """Return whether the answer is another digit than the one the folder is named after."""
     return p is not None and label_of(path) not in (None, p.argmax())
 
 
-def expand(paths, end):
-    """Yield the path of every picture meant: a folder's files, the paths on standard input for "-", else itself."""
-    for path in paths:
-        for each in stdin_paths(end) if path == "-" else [path]:
-            yield from walk(each) if each and os.path.isdir(each) else [each]
+# The command.
 
 
-def stdin_paths(end):
-    """Yield the paths (str) on standard input, but for blank ones, and None where the next is not there yet.
-
-    end: the byte that each ends with.
-    """
-    if not sys.stdin:
-        raise InputError("-: standard input is closed")
-    rest = b""
-    while chunk := sys.stdin.buffer.read1(65536):
-        *lines, rest = (rest + chunk).split(end)
-        if len(rest) > 65536 or end == b"\n" and b"\0" in chunk:
-            raise InputError("-: not a list of paths, one a line: where a zero byte ends each of them, give -0 as well")
-        yield from filter(str.strip, (os.fsdecode(line.removesuffix(b"\r")) for line in lines))
-        with contextlib.suppress(OSError):  # Windows cannot tell
-            if not select.select([sys.stdin], [], [], 0)[0]:
-                yield None
-    if rest.strip():
-        yield os.fsdecode(rest)
-
-
-def draw_sheet(answers, total):
-    """Return a picture (PIL.Image) of answers, 10 in a row: each as given, as the network saw it, and what it read.
-
-    answers: (path, pixels, p) or (path, reason, None), as from `read`.
-    """
-    from PIL import ImageDraw  # here, as most runs draw nothing
-
-    sheet = Image.new("RGB", (10 * TILE[0] + 8, -(-len(answers) // 10) * TILE[1] + 26), "lightgrey")
-    draw = ImageDraw.Draw(sheet)
-    wrong = sum(is_wrong(path, p) for path, _, p in answers)
-    title = f"{len(answers):,} of {total:,} pictures" + (f", {wrong:,} wrong ones first" if wrong else "")
-    draw.text((8, 6), title, "black")
-    for index, (path, result, p) in enumerate(answers):
-        x, y = 8 + index % 10 * TILE[0], 26 + index // 10 * TILE[1]
-        with contextlib.suppress(InputError), caged():  # it may be no picture, or gone by now
-            given = thumbnail(path, 56)
-            sheet.paste(given, (x + (56 - given.width) // 2, y + (56 - given.height) // 2))
-        if p is None:
-            draw.text((x + 60, y), textwrap.fill(result, 12, max_lines=6, placeholder="..."), "red")
+def find_paths(arguments):
+    """Yield the path of every picture meant: the files in a folder, paths from stdin for "-", or the argument."""
+    for argument in arguments:
+        if argument == "-":
+            if not sys.stdin:
+                raise InputError("-: standard input is closed")
+            yield from find_paths(line.rstrip("\r\n") for line in sys.stdin if line.strip() not in ("", "-"))
+        elif os.path.isdir(argument):
+            yield from walk(argument)
         else:
-            seen = Image.fromarray(result.reshape(SIZE, SIZE)).resize((56, 56), Image.Resampling.NEAREST)
-            sheet.paste(seen, (x + 60, y))
-            text, colour = f"{p.argmax()}  {p.max():.1%}", "black"
-            if is_wrong(path, p):
-                text, colour = f"{text}  not {label_of(path)}", "red"
-                draw.rectangle((x - 3, y - 3, x + TILE[0] - 8, y + TILE[1] - 3), outline=colour, width=2)
-            draw.text((x, y + 57), text, colour)
-        name = os.path.basename(path)[-20:]
-        draw.text((x, y + 67), name.encode("ascii", "replace").decode(), "grey")  # not every font has more
+            yield argument
+
+
+def write_table(path, answers):
+    """Yield the answers, after writing each to a CSV file."""
+    with replacing(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["path", "digit", "confidence", *(f"p{digit}" for digit in range(10))])
+        for path, pixels, p in answers:
+            numbers = 12 * [""] if p is None else [p.argmax(), *(f"{x:.6f}" for x in (p.max(), *p))]
+            table.writerow([path, *numbers])
+            yield path, pixels, p
+
+
+def draw_sheet(answers):
+    """Return a picture (PIL.Image) of answers, 10 in a row: each as given, as the network saw it, and the answer."""
+    sheet = Image.new("RGB", (10 * TILE[0] + 8, -(-len(answers) // 10) * TILE[1] + 8), "lightgrey")
+    draw = ImageDraw.Draw(sheet)
+    for index, (path, pixels, p) in enumerate(answers):
+        x, y = 8 + index % 10 * TILE[0], 8 + index // 10 * TILE[1]
+        draw.text((x, y + 67), path[-22:].encode("ascii", "replace").decode(), "grey")
+        with contextlib.suppress(InputError):
+            sheet.paste(thumbnail(path, 56), (x, y))
+        if p is None:
+            draw.text((x + 60, y), textwrap.fill(str(pixels), 11, max_lines=4), "red")
+            continue
+        seen = Image.fromarray(pixels.reshape(SIZE, SIZE)).resize((56, 56), Image.Resampling.NEAREST)
+        sheet.paste(seen, (x + 60, y))
+        text, colour = f"{p.argmax()}  {p.max():.1%}", "black"
+        if is_wrong(path, p):
+            text, colour = f"{text}  not {label_of(path)}", "red"
+        draw.text((x, y + 57), text, colour)
     return sheet
 
 
-def summary(pairs, failed):
-    """Return the lines that sum labelled pictures up. pairs: a Counter of (label, digit); failed: how many had none."""
+def summarize(pairs, unread):
+    """Return lines of text on labelled pictures. pairs: Counter of (label, digit); unread: how many had no answer."""
     total, right = pairs.total(), sum(count for (label, digit), count in pairs.items() if label == digit)
-    lines = [f"{right:,} of {total:,} right: {right / total:.2%}" + (f", {failed:,} not read" if failed else "")]
-    mistakes = Counter({pair: count for pair, count in sorted(pairs.items()) if pair[0] != pair[1]})
-    if mistakes:
-        mixups = (f"{label} read as {digit} ({count})" for (label, digit), count in mistakes.most_common(5))
-        lines.append(f"commonest mix-ups: {', '.join(mixups)}")
-    return lines
+    lines = [f"{right:,} of {total:,} right: {right / total:.2%}" + (f", {unread:,} not read" if unread else "")]
+    mistakes = [f"{pair[0]} read as {pair[1]} ({count})" for pair, count in pairs.most_common() if pair[0] != pair[1]]
+    return lines + [f"most common mistakes: {', '.join(mistakes[:5])}"] if mistakes else lines
+
+
+def parse_args(argv):
+    """Return the command's options."""
+    parser = make_parser(
+        "Read handwritten digits, one in each picture.",
+        "A single picture prints its digit. A folder, several paths or - print path<TAB>digit<TAB>confidence lines.\n\n"
+        "examples: python predict.py 7.jpg\n"
+        "          python predict.py datasets/sample/testing\n"
+        "          find photos -name '*.jpg' | python predict.py -o answers.csv -",
+    )
+    add = parser.add_argument
+    add("paths", nargs="+", metavar="PATH", help="picture, folder, or - for paths from stdin, one a line")
+    add("--network", metavar="NPZ", help="network to use (default: network.npz, here or beside this script)")
+    add("-o", "--output", metavar="CSV", help="also write path,digit,confidence,p0,...,p9 to this file")
+    add("--sheet", metavar="PNG", help=f"also draw up to {ON_SHEET} pictures with their answers, wrong ones first")
+    args = parser.parse_args(argv)
+    for name, suffix in (args.output, ".csv"), (args.sheet, ".png"):
+        if name and not name.lower().endswith(suffix):  # it might be a picture
+            parser.error(f"{name} does not end in {suffix}")
+    return args
 
 
 def main(argv=None):
-    """Print the digits in the pictures named, and return 0, 1 if some could not be read, or 2 if none was a picture."""
-    parser = Parser(
-        description="Read handwritten digits: one in each picture.",
-        epilog="One picture: its digit is printed, nothing else. A folder, several paths or -:\n"
-        "path<TAB>digit<TAB>confidence, a line each.\n\n"
-        "examples: python predict.py 7.jpg\n"
-        "          python predict.py datasets/sample/testing\n"
-        "          find photos -name '*.jpg' -print0 | python predict.py -0 -o answers.csv -",
-    )
-    add = parser.add_argument
-    add("paths", nargs="+", metavar="PATH", help="a picture, a folder, or - for paths from stdin, one a line")
-    add("-0", "--null", action="store_true", help="the paths from stdin end in zero bytes, not lines")
-    add("--network", default=NETWORK, metavar="NPZ", help="the network to read with (default: %(default)s)")
-    add("-o", "--output", metavar="CSV", help="also write path,digit,confidence,p0,...,p9 to this file")
-    add("--sheet", metavar="PNG", help=f"also draw a sheet of up to {ON_SHEET} pictures, wrong ones first")
-    args = parser.parse_args(argv)
+    """Print the digits in the pictures given; return 0, or 1 if some had no answer, or 2 if none had."""
+    args = parse_args(argv)
+    network = args.network or find_network()
+    params = load_network(network)
+    if network not in (NETWORK, args.network):
+        log(f"using {network}", args.quiet)
+    paths = list(find_paths(args.paths))
+    if not paths:
+        raise InputError(f"{' '.join(args.paths)}: no pictures")
+    outputs = {os.path.realpath(path) for path in (args.output, args.sheet) if path}
+    for path in paths if any(map(os.path.exists, outputs)) else []:
+        if os.path.realpath(path) in outputs:
+            raise InputError(f"{path}: is one of the pictures to read: write to another file")
 
-    params = load_network(args.network)
-    outputs = [path for path in (args.output, args.sheet) if path is not None]
-    if args.output and format_of(args.output):
-        raise InputError(f"{args.output}: a picture's name: give another name for the table")
-    if args.sheet is not None and format_of(args.sheet) not in FORMATS:
-        raise InputError(f"{args.sheet}: cannot be drawn in that format: give a name in .png")
-    targets = [os.path.realpath(path) for path in outputs if os.path.exists(path)]  # what is not there is no picture
-    alone = len(args.paths) == 1 and args.paths[0] != "-" and not os.path.isdir(args.paths[0])
-    pairs, faults = Counter(), Counter()
-    wrong, unread, others = [], [], []  # what is to be on the sheet
-    with contextlib.ExitStack() as stack:
-        inputs = [*args.paths, args.network]
-        if args.output is not None:
-            text = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}  # a file's name may be any bytes
-            table = csv.writer(stack.enter_context(replacing(args.output, inputs, "x", **text)), lineterminator="\n")
-            table.writerow(["path", "digit", "confidence", *(f"p{digit}" for digit in range(10))])
-        if args.sheet:
-            sheet = stack.enter_context(replacing(args.sheet, [*inputs, args.output or args.network]))
-        paths = expand(args.paths, b"\0" if args.null else b"\n")
-        for answers in read(progress(paths, args.quiet or sys.stdout.isatty(), unit=" pictures"), params):
-            lines = []
-            for path, result, p in answers:
-                group = unread if p is None else wrong if is_wrong(path, p) else others
-                if args.sheet and len(group) < ON_SHEET:
-                    group.append((path, result, p))
-                if p is None:
-                    complain(f"{path}: {result}")
-                    faults[result] += 1
-                    continue
-                if targets and os.path.realpath(path) in targets:
-                    raise InputError(f"{path}: a picture that is read: give another name for what is to be written")
-                digit, confidence = p.argmax(), p.max()
-                pairs[label_of(path), digit] += 1
-                lines.append(f"{digit}\n" if alone else f"{one_line(path)}\t{digit}\t{confidence:.4f}\n")
-                if args.output:
-                    table.writerow([path, digit, *(f"{x:.6f}" for x in (confidence, *p))])
-            put("".join(lines), needed=not outputs)  # the files are to be whole, whoever reads this
-        if not pairs and not faults:
-            raise InputError(f"{' '.join(args.paths)}: no pictures there")
-        if outputs and not pairs:
-            raise InputError(f"{outputs[0]}: not written: no picture could be read")
-        if args.sheet:
-            drawn = (wrong + unread + others)[:ON_SHEET]
-            draw_sheet(drawn, pairs.total() + faults.total()).save(sheet, format_of(args.sheet))
+    answers = classify_pictures(progress(paths, args.quiet or sys.stdout.isatty(), unit=" pictures"), params)
+    if args.output:
+        answers = write_table(args.output, answers)
+    alone = len(paths) == 1 and paths == args.paths
+    pairs, unread, shown = Counter(), 0, {"wrong": [], "unread": [], "right": []}
+    for path, pixels, p in answers:
+        group = shown["unread" if p is None else "wrong" if is_wrong(path, p) else "right"]
+        if args.sheet and len(group) < ON_SHEET:
+            group.append((path, pixels, p))
+        if p is None:
+            unread += 1
+            log(f"{'error: ' if alone else ''}{path}: {pixels}")
+            continue
+        pairs[label_of(path), p.argmax()] += 1
+        with contextlib.suppress(*[BrokenPipeError] if outputs else []):  # the files are written all the same
+            print(p.argmax() if alone else f"{printable(path)}\t{p.argmax()}\t{p.max():.4f}")
+    if args.sheet:
+        with replacing(args.sheet) as file:
+            draw_sheet(sum(shown.values(), [])[:ON_SHEET]).save(file, "PNG")
     if pairs and not alone and all(label is not None for label, _ in pairs):
-        for line in summary(pairs, faults.total()):
-            say(line, args.quiet)
-    if pairs or faults.keys() & {NO_DIGIT, SEVERAL}:
-        return 1 if faults else 0
-    return 2
-
-
-def format_of(path):
-    """Return the picture format (str) that Pillow writes under a name, or None."""
-    return Image.registered_extensions().get(os.path.splitext(path)[1].lower())
+        for line in summarize(pairs, unread):
+            log(line, args.quiet)
+    return 0 if not unread else 1 if pairs else 2
 
 
 if __name__ == "__main__":

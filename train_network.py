@@ -1,36 +1,45 @@
-"""Numbers to network: train a 784-256-64-10 neural network to read handwritten digits, with every step written out.
+"""Train a 784-256-64-10 neural network to read handwritten digits, with every step written out in NumPy.
 
-The notation. An image is a column, so a batch of n images is a matrix of n columns:
+Notation: an image is a column, so a batch of n images is a matrix with n columns.
 
-    X              (784, n)    the pixels, 0 to 1
-    W1, b1         (256, 784), (256, 1)      weights and biases of the first layer; W2, b2, W3, b3 likewise
-    Z1, A1         (256, n)    what the first layer adds up, and what it passes on; Z2, A2 (64, n), Z3 (10, n) likewise
-    P              (10, n)     the probability of each digit for each image
-    Y              (10, n)     1 for the right digit, else 0
-    dW1            dLoss/dW1, which has W1's shape, and so on
+    X          (784, n)                the images; pixels are 0 to 1
+    W1, b1     (256, 784), (256, 1)    weights and biases of layer 1; likewise W2, b2 and W3, b3
+    Z1, A1     (256, n)                outputs of layer 1 before and after ReLU; likewise Z2, A2 and Z3
+    P          (10, n)                 probability of each digit for each image, the softmax of Z3
+    Y          (10, n)                 the labels, one-hot: 1 for the right digit, else 0
+    dW1        (256, 784)              gradient of the loss with respect to W1; likewise dZ1, db1, ...
 
-A network is a dictionary, `params`. Its keys are the names in the file, w1 for W1: a matrix has a capital letter here.
+A network is a dictionary of its arrays, `params`, with lower-case keys: w1, b1, ...
 
-`forward` goes from X to P, `backward` from P back to dW1, and `train` moves every weight a little against its gradient,
-thousands of times. All that it does besides has its reason and its source beside it, and what it gains in README.md,
-"What is added to the plain step". After the network and its training come the images' distortion, the file and the
-command.
+Read `forward`, `backward` and `train` first. After them come the random distortion of the training images, the network
+file, and the command. The README says what each part of the training is worth.
 """
 
-import os
-
-if __name__ == "__main__":
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more threads gain little, and wait for one another
-
-import io
 import math
+import os
+import sys
 import time
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+if __name__ == "__main__":  # before NumPy is imported
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # same result on any number of cores, and no busy waiting
 
 import numpy as np
 
-from data_tocsv import SIZE, TEST_CSV, TRAIN_CSV, InputError, Parser, progress, put, read_csv, replacing, run, say
+from data_tocsv import (
+    SIZE,
+    TEST_CSV,
+    TRAIN_CSV,
+    InputError,
+    log,
+    make_parser,
+    progress,
+    read_csv,
+    replacing,
+    run,
+    write_line,
+)
 
 SHAPES = {"w1": (256, 784), "b1": (256, 1), "w2": (64, 256), "b2": (64, 1), "w3": (10, 64), "b3": (10, 1)}
 NETWORK = "network.npz"
@@ -40,7 +49,7 @@ NETWORK = "network.npz"
 
 
 def init_params(rng):
-    """Return a network to start from: biases 0, weights normal with variance 2 / inputs (He et al. 2015)."""
+    """Return a new network: biases 0, weights from a normal distribution with variance 2 / inputs (He et al. 2015)."""
     params = {}
     for name, shape in SHAPES.items():
         scale = np.sqrt(2 / shape[1]) if name[0] == "w" else 0
@@ -50,30 +59,30 @@ def init_params(rng):
 
 def forward(params, X):
     """Return A1 (256, n), A2 (64, n) and P (10, n) for the images X (784, n)."""
-    W1, b1, W2, b2, W3, b3 = params.values()  # in the order of SHAPES
+    W1, b1, W2, b2, W3, b3 = params.values()
     Z1 = W1 @ X + b1  # (256, n)
     A1 = np.maximum(Z1, 0)  # ReLU
     Z2 = W2 @ A1 + b2  # (64, n)
     A2 = np.maximum(Z2, 0)
     Z3 = W3 @ A2 + b3  # (10, n)
-    E = np.exp(Z3 - Z3.max(axis=0))  # softmax; less the largest, which cancels, so that no exp overflows
+    E = np.exp(Z3 - Z3.max(axis=0))  # softmax; subtracting the maximum avoids overflow and cancels out
     return A1, A2, E / E.sum(axis=0)
 
 
 def cross_entropy(P, Y):
-    """Return the loss, summed over the batch: -log of the probability given to the right digit."""
+    """Return the loss, summed over the batch: -log of the probability of the right digit."""
     return -np.log((P * Y).sum(axis=0)).sum()
 
 
 def backward(params, X, A1, A2, P, Y):
-    """Return the gradients of the loss, from the last to the first: a dictionary with `params`'s keys and shapes."""
+    """Return the gradients of the loss: a dictionary with the keys and shapes of `params`."""
     _, _, W2, _, W3, _ = params.values()
-    dZ3 = P - Y  # (10, n): the loss is log(exp(Z3).sum()) - Z3[right], and that is its slope
-    dW3 = dZ3 @ A2.T  # (10, 64): W3 was multiplied by A2, so now dZ3 is, and the images are added up
-    db3 = dZ3.sum(axis=1, keepdims=True)  # (10, 1): b3 was added to every image, so now all are added up
-    dA2 = W3.T @ dZ3  # (64, n): A2 was multiplied by W3, so now dZ3 is
-    dZ2 = dA2 * (A2 > 0)  # ReLU's slope: 1 where it passed something on, else 0
-    dW2 = dZ2 @ A1.T  # (64, 256), and so on
+    dZ3 = P - Y  # (10, n), the gradient of cross-entropy and softmax together
+    dW3 = dZ3 @ A2.T  # (10, 64), because Z3 = W3 @ A2 + b3; the product sums over the images
+    db3 = dZ3.sum(axis=1, keepdims=True)  # (10, 1)
+    dA2 = W3.T @ dZ3  # (64, n)
+    dZ2 = dA2 * (A2 > 0)  # ReLU has slope 1 where it is positive, else 0
+    dW2 = dZ2 @ A1.T  # (64, 256)
     db2 = dZ2.sum(axis=1, keepdims=True)
     dA1 = W2.T @ dZ2  # (256, n)
     dZ1 = dA1 * (A1 > 0)
@@ -83,7 +92,7 @@ def backward(params, X, A1, A2, P, Y):
 
 
 def to_columns(pixels):
-    """Turn images, rows as in the CSV files ((n, 784) uint8, 0 to 255), into columns X ((784, n) float32, 0 to 1)."""
+    """Turn images as in the CSV files, (n, 784) uint8, into X, (784, n) float32 from 0 to 1."""
     return pixels.T * np.float32(1 / 255)
 
 
@@ -95,231 +104,184 @@ def classify(params, pixels):
 # Training.
 
 
-def descend(params, velocity, X, Y, rate, momentum):
-    """Take a step of gradient descent, changing `params` and `velocity`, and return the batch's loss.
-
-    velocity = momentum * velocity + gradient: with 0.9, about the sum of the last ten gradients (Polyak 1964). Each is
-    the sum over a batch, so the rate is for one image and fits batches of any size (Goyal et al. 2017).
-    """
-    A1, A2, P = forward(params, X)
-    grads = backward(params, X, A1, A2, P, Y)
-    for name, p in params.items():
-        velocity[name] *= momentum
-        velocity[name] += grads[name]
-        p -= rate * velocity[name]
-    return cross_entropy(P, Y)
-
-
 def train(
     params, pixels, labels, rng, quiet=True, *,
     epochs=10, learning_rate=0.001, batch_size=128, momentum=0.9, weight_decay=0.001, distortion=True,
 ):  # fmt: skip
-    """Train a network from `params` on; after every epoch, yield its mean loss and the network.
+    """Train a network by stochastic gradient descent, in place; yield the mean loss after every epoch.
 
-    pixels: (n, 784) uint8; labels: (n,) uint8. Raises InputError where the loss or the weights grow beyond bounds.
+    pixels: (n, 784) uint8; labels: (n,) uint8; learning_rate: per image, so that a step is learning_rate times the sum
+    of the batch's gradients (Goyal et al. 2017). Raises InputError if training diverges.
     """
     steps = math.ceil(len(labels) / batch_size)  # in an epoch
-    mean = np.float32(pixels[::16].mean() / 255)  # of every 16th image, which will do
-    params = for_shifted_images(params, mean)  # `prepare` takes it off: mean 0 teaches faster (LeCun et al. 1998)
     velocity = {name: np.zeros_like(p) for name, p in params.items()}
-    average = {name: p.copy() for name, p in params.items()}
-    batches = ahead(prepare(pixels, labels, rng, mean, epochs, batch_size, distortion))
-
+    batches = prefetch(make_batches(pixels, labels, rng, epochs, batch_size, distortion))
+    batches = iter(progress(batches, quiet, total=epochs * steps, unit=" batches"))
     for epoch in range(epochs):
         loss = 0.0
-        for step in progress(range(steps), quiet, unit=" batches"):
+        for step, (X, Y) in enumerate(islice(batches, steps)):
+            A1, A2, P = forward(params, X)
+            grads = backward(params, X, A1, A2, P, Y)
+            loss += cross_entropy(P, Y)
             now = epoch + step / steps  # in epochs
-            # The rate rises in the first epoch, while the network is raw (Goyal et al. 2017), and falls to a tenth.
-            rate = learning_rate * min(now + 1 / steps, 1) * (1 - 0.9 * now / epochs)
-            if step == 0:  # for the whole epoch at once, to save time
-                # All numbers decay (Loshchilov & Hutter 2019), as small ones err less on new images: each image takes
-                # rate * weight_decay of them, n leave (1 - rate * weight_decay) ** n, or exp(-n * rate * weight_decay).
-                for p in params.values():
-                    p *= np.exp(-rate * len(labels) * weight_decay)
-            X, Y = next(batches)
-            loss += descend(params, velocity, X, Y, rate, momentum)
-            if (steps - step) % 10 == 1:  # one step in ten, the epoch's last among them
-                # A step is for the sake of a few images; an average of many serves all better (Polyak & Juditsky 1992).
-                # Steps before about the last tenth of the run so far fade from it.
-                span = max(1, now * steps / 100)  # a tenth of the one in ten that were taken so far
-                for name, p in params.items():
-                    average[name] += (p - average[name]) / span
-        network = for_shifted_images(average, -mean)
-        if not (np.isfinite(loss) and is_sound(network)):
-            raise InputError(f"epoch {epoch + 1}: loss or weights beyond bounds: give a lower --learning-rate")
-        yield loss / len(labels), network
+            # The rate rises during the first epoch, while the network is raw (Goyal et al. 2017), and then falls to 0.
+            rate = learning_rate * min(now + 1 / steps, 1) * (1 - now / epochs)
+            for name, p in params.items():
+                velocity[name] = momentum * velocity[name] + grads[name]  # heavy ball (Polyak 1964)
+                p -= rate * (velocity[name] + batch_size * weight_decay * p)  # decay (Loshchilov & Hutter 2019)
+        if not (np.isfinite(loss) and is_sound(params)):
+            raise InputError(f"epoch {epoch + 1}: training diverged: lower --learning-rate")
+        yield loss / len(labels)
 
 
-def for_shifted_images(params, mean):
-    """Return a network that says of X - mean what `params` says of X."""
-    shifted = {name: p.copy() for name, p in params.items()}
-    shifted["b1"] += mean * shifted["w1"].sum(axis=1, keepdims=True)  # for W1 @ (X - mean) is W1 @ X less that
-    return shifted
-
-
-def prepare(pixels, labels, rng, mean, epochs, batch_size, distortion):
-    """Yield X and Y for every step: in each epoch all images, in another order and, with distortion, another form."""
+def make_batches(pixels, labels, rng, epochs, batch_size, distortion):
+    """Yield X and Y for every step: in each epoch all images, shuffled and, with distortion, distorted anew."""
     one_hot = np.eye(10, dtype=np.float32)
     for epoch in range(epochs):
         order = rng.permutation(len(labels))
         for start in range(0, len(labels), batch_size):
             batch = order[start : start + batch_size]
             X = to_columns(pixels[batch])
-            if distortion:  # less and less, so that in the end the images are nearly as they will be when tested
-                X = distort(X, rng, 1.3 - 0.6 * (epoch + start / len(labels)) / epochs)
-            yield X - mean, one_hot[:, labels[batch]]
+            if distortion:  # less towards the end, so that training ends with images close to real ones
+                X = distort(X, rng, strength=1.3 - 0.6 * (epoch + start / len(labels)) / epochs)
+            yield X, one_hot[:, labels[batch]]
 
 
-def ahead(items):
-    """Yield the items of an iterator, each made in a second thread while the one before it is in use."""
-    thread = ThreadPoolExecutor(1)  # ends when this generator does
-    coming = thread.submit(next, items, None)
-    while (item := coming.result()) is not None:
-        coming = thread.submit(next, items, None)
-        yield item
+def prefetch(items):
+    """Yield the items of an iterator, computing the next one in a second thread."""
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(next, items, None)
+        while (item := future.result()) is not None:
+            future = thread.submit(next, items, None)
+            yield item
 
 
-# Distortion: in every epoch each image is turned, stretched and bent a little, as another hand might have written it.
+# Distortion: every epoch shows each image turned, stretched and bent a little, as another hand might have written it.
 
 CENTRE = (SIZE - 1) / 2
-PLACES = np.indices((SIZE, SIZE)).reshape(2, -1) - CENTRE  # (2, 784): y and x of every pixel, from the centre
-BLUR = np.exp(-((np.subtract.outer(np.arange(SIZE), np.arange(SIZE)) / 4) ** 2) / 2)  # a Gaussian, standard deviation 4
-BLUR /= np.linalg.norm(BLUR, axis=1, keepdims=True)  # noise of standard deviation 1 still has it when blurred
+GRID = np.indices((SIZE, SIZE)).reshape(2, -1) - CENTRE  # (2, 784): y and x of every pixel, from the centre
+BLUR = np.exp(-((np.subtract.outer(np.arange(SIZE), np.arange(SIZE)) / 4) ** 2) / 2)  # Gaussian, standard deviation 4
+BLUR /= np.linalg.norm(BLUR, axis=1, keepdims=True)  # keeps the standard deviation of white noise
 
 
 def distort(X, rng, strength):
-    """Return the images X (784, n) distorted, each 32 in one way: as good a teacher as one by one, in less time."""
+    """Return the images X (784, n) distorted, 32 at a time in the same way: teaches as well as one by one, faster."""
     groups = [X[:, start : start + 32] for start in range(0, X.shape[1], 32)]
-    return np.hstack([interpolate(group, random_points(rng, strength)) for group in groups])
+    return np.hstack([interpolate(group, random_grid(rng, strength)) for group in groups])
 
 
-def random_points(rng, strength):
-    """Return where each pixel is to come from: (2, 784), a y and an x in pixels.
+def random_grid(rng, strength):
+    """Return the points, (2, 784) y and x, at which to sample an image: an affine map plus an elastic field.
 
-    That is its own place, moved by an affine map, and by an elastic field: a random move for every pixel, blurred, so
-    that neighbours move together (Simard, Steinkraus & Platt 2003).
+    The field moves every pixel at random; the moves are blurred, so that neighbours move together (Simard et al. 2003).
     """
     angle, shear = strength * np.radians(rng.uniform(-12, 12)), strength * rng.uniform(-0.15, 0.15)
-    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     slant = np.array([[1, 0], [shear, 1]])
-    size = np.diag(1 + strength * rng.uniform(-0.12, 0.12, 2))
+    scale = np.diag(1 + strength * rng.uniform(-0.12, 0.12, 2))
     shift = strength * rng.uniform(-1.5, 1.5, (2, 1))
     field = strength * 0.8 * BLUR @ rng.standard_normal((2, SIZE, SIZE)) @ BLUR.T
-    return size @ slant @ turn @ PLACES + CENTRE + shift + field.reshape(2, -1)
+    return scale @ slant @ rotation @ GRID + CENTRE + shift + field.reshape(2, -1)
 
 
 def interpolate(X, points):
-    """Return the images X (784, n) as seen at `points`: between pixels, a mean of the four around (bilinear)."""
-    y, x = np.clip(points, 0, SIZE - 1.001)  # beyond the border all is as on it; .001 so that a next pixel is there
-    row, column = y.astype(int), x.astype(int)  # of the upper left of the four
-    down, right = (y - row).astype(np.float32), (x - column).astype(np.float32)  # the way from there, 0 to 1
+    """Return the images X (784, n) sampled at `points` by bilinear interpolation."""
+    y, x = np.clip(points, 0, SIZE - 1.001)  # outside, the border is repeated; .001 so that there is a next pixel
+    row, column = y.astype(int), x.astype(int)  # the upper left of the four neighbours
+    down, right = (y - row).astype(np.float32), (x - column).astype(np.float32)  # fractions, 0 to 1
     up, left = 1 - down, 1 - right
-    X = np.ascontiguousarray(X)  # so that to take a pixel of all images is to take a row
+    X = np.ascontiguousarray(X)  # each pixel of all images is then one row in memory
     out = np.zeros_like(X)
     for i, j, weight in (0, 0, up * left), (0, 1, up * right), (1, 0, down * left), (1, 1, down * right):
         out += weight[:, np.newaxis] * X.take(SIZE * (row + i) + column + j, axis=0)
     return out
 
 
-# The file.
+# The network file.
 
 
 def save_network(params, file):
-    """Write a network to a binary file as npz: float32, biases as (256,), (64,) and (10,)."""
-    data = io.BytesIO()  # on a full disk Python 3.10's zipfile would print a traceback
-    np.savez(data, **{name: p.ravel() if name[0] == "b" else p for name, p in params.items()})
-    file.write(data.getvalue())
+    """Write a network to a binary file in npz format: float32, biases as (256,), (64,) and (10,)."""
+    np.savez(file, **{name: p.ravel() if name[0] == "b" else p for name, p in params.items()})
 
 
 def load_network(path):
-    """Return the network in an npz file, as float32. Raises InputError where there is none that can be used."""
+    """Return the network in an npz file as float32. Raises InputError if the file is missing or not a network."""
     try:
-        if os.path.exists(path) and not os.path.isfile(path):  # to open a pipe is to wait for it
-            raise ValueError("not a regular file")
-        with zipfile.ZipFile(path) as archive:
-            params = {name: read_array(archive, name, shape) for name, shape in SHAPES.items()}
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in SHAPES}
+        for name, shape in SHAPES.items():
+            if arrays[name].reshape(len(arrays[name]), -1).shape != shape:  # a bias may have one dimension or two
+                raise ValueError(f"{name} is {arrays[name].shape}, not {shape}")
+        params = {name: arrays[name].astype(np.float32, casting="same_kind").reshape(SHAPES[name]) for name in SHAPES}
         if not is_sound(params):
             raise ValueError("its numbers are NaN, infinite or too large")
         return params
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file: train_network.py makes one") from error
-    except Exception as error:  # on a broken file zipfile raises nearly anything
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise InputError(f"{path}: not a network that can be used: {reason}: run train_network.py again") from error
-
-
-def read_array(archive, name, shape):
-    """Return an array of real numbers in an npz archive, as float32. Raises an error where it is not of `shape`."""
-    member = archive.getinfo(f"{name}.npy")
-    if member.file_size > 4e6 or member.compress_type > zipfile.ZIP_DEFLATED:  # bzip2 would unpack any size at once
-        raise ValueError(f"{name} is larger than 4 MB, or compressed in another way than NumPy's")
-    with archive.open(member) as file, np.errstate(over="ignore"):
-        array = np.lib.format.read_array(file, allow_pickle=False)
-        array = array.reshape(len(array), -1)  # a bias may have one dimension or two
-        if array.shape != shape:
-            raise ValueError(f"{name} is {array.shape}, not {shape}")
-        return array.astype(np.float32, order="C", casting="same_kind")
+        raise InputError(f"{path}: no such file: run train_network.py first") from error
+    except Exception as error:  # NumPy raises nearly anything on a broken file
+        reason = getattr(error, "strerror", None) or f"not a network: {str(error) or type(error).__name__}"
+        raise InputError(f"{path}: {reason}") from error
 
 
 def is_sound(params):
-    """Is every number below 1e9? Then no sum in `forward`, at most 784 * 256 * 64 * 1e9 ** 3, leaves float32 (3e38)."""
-    return all(np.abs(p).max() < 1e9 for p in params.values())  # NaN is not
+    """Return whether all numbers are below 1e9: then no sum in `forward` overflows float32. (NaN is not below.)"""
+    return all(np.abs(p).max() < 1e9 for p in params.values())
 
 
 # The command.
 
 
-def main(argv=None):
-    """Train a network, saving it after every epoch, and return the exit status, 0."""
-    example = "example: python train_network.py --epochs 200"
-    parser = Parser(description="Train a 784-256-64-10 neural network to read digits.", epilog=example)
+def parse_args(argv):
+    """Return the command's options."""
+    parser = make_parser(
+        "Train a 784-256-64-10 neural network to read digits.", "example: python train_network.py --epochs 200"
+    )
     add = parser.add_argument
-    add("--train", default=TRAIN_CSV, metavar="CSV", help="images to learn from (default: %(default)s)")
-    add("--test", default=TEST_CSV, metavar="CSV", help="images to measure with (default: %(default)s)")
+    add("--train", default=TRAIN_CSV, metavar="CSV", help="training images (default: %(default)s)")
+    add("--test", default=TEST_CSV, metavar="CSV", help="test images (default: %(default)s)")
     add("-o", "--output", default=NETWORK, metavar="NPZ", help="where to save the network (default: %(default)s)")
-    add("--epochs", type=int, help="times to go through the images (default: %(default)s)")
-    add("--learning-rate", type=float, help="a step is this times the gradient (default: %(default)s)")
-    add("--batch-size", type=int, help="images that a step learns from (default: %(default)s)")
-    add("--momentum", type=float, help="share of each step that the next one repeats (default: %(default)s)")
-    add("--weight-decay", type=float, help="how strongly weights are drawn towards 0 (default: %(default)s)")
-    add("--no-distortion", dest="distortion", action="store_false", help="learn from the images just as they are")
-    add("--resume", metavar="NPZ", help="go on from this network; learning rate and distortion begin anew")
-    add("--seed", type=int, default=1, help="another seed gives another network, as good (default: %(default)s)")
+    add("--epochs", type=int, help="passes over the training images (default: %(default)s)")
+    add("--learning-rate", type=float, help="step size per image (default: %(default)s)")
+    add("--batch-size", type=int, help="images per step (default: %(default)s)")
+    add("--momentum", type=float, help="fraction of the previous update kept (default: %(default)s)")
+    add("--weight-decay", type=float, help="pull of the weights towards 0 (default: %(default)s)")
+    add("--no-distortion", dest="distortion", action="store_false", help="train on the images just as they are")
+    add("--resume", metavar="NPZ", help="continue from this network; the learning rate starts anew")
+    add("--seed", type=int, default=1, help="random seed (default: %(default)s)")
     parser.set_defaults(**train.__kwdefaults__)
-    options = parser.parse_args(argv)
-    lowest = {"epochs": 1, "batch_size": 1, "learning_rate": 0, "momentum": 0, "weight_decay": 0, "seed": 0}
-    for name, low in lowest.items():
-        limit = 1 if name == "momentum" else 10**9
-        if not low <= getattr(options, name) < limit:
-            raise InputError(f"--{name.replace('_', '-')} must be {low} or more, and less than {limit:,}")
-    if not options.output.endswith(".npz"):  # a CSV file or a picture is not to be written over
-        raise InputError(f"{options.output}: a network's name ends in .npz: give another name")
+    args = parser.parse_args(argv)
+    if not args.output.endswith(".npz"):  # it might be a CSV file
+        parser.error(f"argument -o: {args.output} does not end in .npz")
+    for name in "epochs", "batch_size", "learning_rate", "momentum", "weight_decay", "seed":
+        least = 1 if name in ("epochs", "batch_size") else 0
+        if not least <= getattr(args, name) < 1e9:  # nor NaN
+            parser.error(f"argument --{name.replace('_', '-')}: must be at least {least}, and less than 1e9")
+    return args
 
-    rng = np.random.default_rng(options.seed)
-    params = load_network(options.resume) if options.resume else init_params(rng)
-    train_labels, train_pixels = read_csv(options.train)
-    test_labels, test_pixels = read_csv(options.test)
-    hyperparameters = {name: getattr(options, name) for name in train.__kwdefaults__}
-    results = train(params, train_pixels, train_labels, rng, options.quiet, **hyperparameters)
-    saved = "is not written: no epoch is done"
-    try:
-        for epoch in range(1, options.epochs + 1):
-            start = time.perf_counter()
-            with replacing(options.output, [options.train, options.test]) as file, np.errstate(all="ignore"):
-                loss, network = next(results)  # numbers that grow too large show in the loss
-                save_network(network, file)
-            saved = f"holds {epoch:,} epochs"
-            right = np.mean(classify(network, test_pixels).argmax(axis=0) == test_labels)
-            seconds = time.perf_counter() - start
-            if not options.quiet:
-                line = f"epoch {epoch}/{options.epochs}: loss {loss:.4f}, test accuracy {right:.2%}, {seconds:.1f} s\n"
-                put(line, needed=False)  # the network is to be learned, whoever reads this
-    except KeyboardInterrupt:
-        say(f"stopped: {options.output} {saved}", options.quiet)
-        raise
-    pictures = "datasets/mnist/testing" if os.path.isdir("datasets/mnist/testing") else "datasets/sample/testing"
-    named = "" if options.output == NETWORK else f"--network {options.output} "
-    say(f"next: python predict.py {named}{pictures}", options.quiet)
+
+def main(argv=None):
+    """Train a network, save it after every epoch, and return the exit status, 0."""
+    args = parse_args(argv)
+    rng = np.random.default_rng(args.seed)
+    params = load_network(args.resume) if args.resume else init_params(rng)
+    train_labels, train_pixels = read_csv(args.train)
+    test_labels, test_pixels = read_csv(args.test)
+    log(f"{len(train_labels):,} training images, {len(test_labels):,} test images", args.quiet)
+    if os.path.realpath(args.train) == os.path.realpath(args.test) or "test" in os.path.basename(args.train):
+        log("warning: the test accuracy means little: the test images are trained on, too", args.quiet)
+    options = {name: getattr(args, name) for name in train.__kwdefaults__}
+    start = time.perf_counter()
+    for epoch, loss in enumerate(train(params, train_pixels, train_labels, rng, args.quiet, **options), 1):
+        with replacing(args.output) as file:
+            save_network(params, file)
+        accuracy = np.mean(classify(params, test_pixels).argmax(axis=0) == test_labels)
+        seconds = time.perf_counter() - start
+        if not args.quiet:
+            line = f"epoch {epoch}/{args.epochs}: loss {loss:.4f}, test accuracy {accuracy:.2%}, {seconds:.1f} s"
+            write_line(line, sys.stdout)
+    network = "" if args.output == NETWORK else f"--network {args.output} "
+    log(f"saved {args.output}; next: python predict.py {network}PICTURE_OR_FOLDER", args.quiet)
     return 0
 
 

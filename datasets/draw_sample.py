@@ -1,16 +1,15 @@
 """Draw handwritten digits: the sample, or as many more as wanted, in training/0..9/*.jpg and testing/0..9/*.jpg.
 
-No picture of anybody's handwriting goes in. HANDS lists the movements with which people write the ten digits; every
-picture is one of them, written once by a hand that slants, stretches, trembles and presses at random, and then
-prepared as MNIST's pictures were. From the inside out: a hand is parsed, its points are joined by a spline, written,
-inked and normalised. A picture depends on its part, digit and number alone, so it is the same every time.
+No picture of anybody's handwriting is used. HANDS lists how people move the pen to write each digit. A picture is one
+of these movements, with random slant, width, tremor and pressure, reduced to 28 x 28 pixels as MNIST was. It depends
+only on its part, digit and number, so it is the same every time.
+
+From the inside out: a hand is parsed, a spline joins its points, it is written, inked and centred.
 """
 
 import functools
 import io
-import multiprocessing
 import os
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # data_tocsv is in the folder above this script's
-from data_tocsv import InputError, Parser, progress, run, say
+from data_tocsv import SIZE, InputError, center_by_mass, log, make_parser, progress, run
 
 FOLDER = Path(__file__).resolve().parent
 COUNTS = {"training": 540, "testing": 60}  # pictures of each digit in the sample
@@ -28,7 +27,7 @@ MARK = b"drawn by draw_sample.py"  # the comment in every picture: it may be rep
 
 # Points x,y in hundredths of the digit's height, from its upper left corner, in the order in which the pen passes them.
 # "!" marks a corner, "/" lifts the pen, "|" ends the hand. All hands below one "#" make the same movement, point for
-# point, so that any two of them can be blended; the more they are, the more often the movement is written.
+# point, so any two of them can be blended. Movements with more hands are written more often.
 HANDS = {
     0: """
         # anticlockwise from the top
@@ -441,126 +440,80 @@ def write(rng, families):
     return strokes
 
 
-def ink(strokes):
-    """Draw the strokes large, light (255) on black, with a round pen."""
+def draw_ink(strokes):
+    """Draw the strokes with a round pen; return the ink (bool), large."""
     margin = 45  # more than the radius of the widest pen
     path = np.vstack([path for path, _ in strokes])
     corner, size = path.min(axis=0) - margin, np.ptp(path, axis=0) + 2 * margin
-    picture = Image.new("L", tuple(int(v) for v in np.ceil(size * PIXELS)))
+    picture = Image.new("1", tuple(int(v) for v in np.ceil(size * PIXELS)))
     pen = ImageDraw.Draw(picture)
     for path, radius in strokes:
         # rounded, so that another machine's last binary digit does not change a pixel
         radius = np.round(radius * PIXELS, 1)[:, None]
         centre = np.round((path - corner) * PIXELS, 1)
         for box in np.hstack([centre - radius, centre + radius]).tolist():
-            pen.ellipse(box, fill=255)
-    return picture
+            pen.ellipse(box, fill=1)
+    return np.asarray(picture)
 
 
-def normalise(picture):
-    """Return (28, 28) uint8 0..255 prepared as MNIST was (Yadav & Bottou 2019, "Cold Case: the Lost MNIST Digits")."""
-    picture = picture.crop(picture.getbbox())
-    side = max(picture.size)
-    square = Image.new("L", (side, side))
-    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
-    small = np.asarray(square.resize((20, 20), Image.Resampling.BOX), np.float64)
-    small = np.rint(small * 255 / small.max())
-    centre = np.arange(20) + 0.5
-    # the centre of mass comes into pixel 14, unless that pushed ink over the edge
-    top, left = (np.clip(int(15 - small.sum(axis=axis) @ centre / small.sum()), 0, 8) for axis in (1, 0))
-    digit = np.zeros((28, 28), np.uint8)
-    digit[top : top + 20, left : left + 20] = small
-    return digit
-
-
-def draw(task):
-    """Return a picture as the bytes of a JPG. task: its part, digit and index, on which alone all in it depends."""
-    part, digit, index = task
+def draw(part, digit, index):
+    """Return a picture as the bytes of a JPG. It depends only on its part, digit and index."""
     rng = np.random.default_rng([list(COUNTS).index(part), digit, index])
-    picture = normalise(ink(write(rng, parse_hands(digit))))
+    pixels = center_by_mass(draw_ink(write(rng, parse_hands(digit))))
     jpg = io.BytesIO()
-    Image.fromarray(picture).save(jpg, "JPEG", quality=80, optimize=True, comment=MARK)
+    Image.fromarray(pixels.reshape(SIZE, SIZE)).save(jpg, "JPEG", quality=80, optimize=True, comment=MARK)
     return jpg.getvalue()
 
 
-def start_worker():
-    """Leave Ctrl-C to the process that started this one, and end when it says so."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
 def draw_folder(folder, counts, quiet):
-    """Draw counts[part] pictures of each digit into folder/part/digit, on all cores."""
+    """Draw counts[part] pictures of each digit into folder/part/digit."""
     tasks = [(part, digit, index) for part in counts for digit in HANDS for index in range(counts[part])]
-    for part in counts:
-        for digit in HANDS:
-            (folder / part / str(digit)).mkdir(parents=True)
-    with multiprocessing.Pool(initializer=start_worker) as pool:
-        pictures = progress(pool.imap(draw, tasks, chunksize=32), quiet, total=len(tasks), unit=" pictures")
-        for (part, digit, index), jpg in zip(tasks, pictures):
-            (folder / part / str(digit) / f"{index + 1:04d}.jpg").write_bytes(jpg)
+    for part, digit, index in progress(tasks, quiet, unit=" pictures"):
+        path = folder / part / str(digit) / f"{index + 1:04d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(draw(part, digit, index))
 
 
 def check_target(target):
-    """Raise InputError unless there is no `target` yet, or a folder with nothing in it but pictures of this script."""
-    if not target.parent.is_dir():
-        raise InputError(f"{target.parent}: no such folder: make it first")
+    """Raise InputError if `target` exists and holds anything that this script did not draw."""
     paths = target.rglob("*") if target.is_dir() else [target]
-    if target.exists() and not all(is_ours(path) for path in paths):
-        raise InputError(f"{target}: not a folder drawn by this script: name another one")
+    if os.path.lexists(target) and not all(is_ours(path) for path in paths):
+        raise InputError(f"{target}: not a folder drawn by this script: choose another one")
 
 
 def is_ours(path):
-    """Is it a picture that this script has drawn, or a folder, whose pictures are looked at by themselves?"""
-    if path.is_dir() and not path.is_symlink():
-        return True
-    if not path.is_file():  # to open a pipe is to wait for it
-        return False
+    """Return whether `path` is a folder or a picture that this script drew."""
+    if path.is_symlink() or not path.is_file():  # to open a pipe is to wait for it
+        return path.is_dir() and not path.is_symlink()
     with path.open("rb") as file:
-        return MARK in file.read(100)  # the comment is the second thing in a JPG of Pillow's
-
-
-def replace_folder(new, target, old):
-    """Move the folder new to target, and what was there to old; whatever interrupts it, target stays whole."""
-    try:
-        if target.exists():
-            target.rename(old)
-        new.rename(target)
-    except BaseException:
-        if old.exists() and not target.exists():
-            old.rename(target)
-        raise
+        return MARK in file.read(100)  # Pillow writes the comment near the start
 
 
 def main(argv=None):
     """Draw a folder of digits, and return the exit status, 0."""
-    parser = Parser(
-        description="Draw handwritten digits, the same every time: datasets/sample, or more of them.",
-        epilog=f"Testing pictures are always the same {COUNTS['testing']} of each digit.\n\n"
+    parser = make_parser(
+        "Draw handwritten digits, the same every time: datasets/sample, or more of them.",
+        f"Testing pictures are always the same {COUNTS['testing']} of each digit.\n\n"
         "example: python datasets/draw_sample.py --count 6000",
     )
-    add = parser.add_argument
-    add(
-        "--count",
-        type=int,
-        default=COUNTS["training"],
-        metavar="N",
-        help="training pictures a digit (default: %(default)s)",
-    )
+    add, count = parser.add_argument, COUNTS["training"]
+    add("--count", type=int, default=count, metavar="N", help="training pictures of each digit (default: %(default)s)")
     add("-o", "--output", metavar="DIR", help="folder to make (default: datasets/drawn, or sample without --count)")
     args = parser.parse_args(argv)
     if args.count < 1:
         parser.error(f"argument --count: {args.count} is less than 1")
 
-    counts = {**COUNTS, "training": args.count}
-    default = os.path.relpath(FOLDER / ("sample" if counts == COUNTS else "drawn"))
-    target = Path(args.output or default)
+    default = FOLDER / ("sample" if args.count == count else "drawn")
+    target = Path(args.output or os.path.relpath(default))
     check_target(target)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".new") as folder:
-        draw_folder(Path(folder, "new"), counts, args.quiet)
-        replace_folder(Path(folder, "new"), target, Path(folder, "old"))
-    say(f"{target}: {10 * sum(counts.values()):,} pictures", args.quiet)
-    say(f"next: python data_tocsv.py {target}", args.quiet)
+    counts = {**COUNTS, "training": args.count}
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".new") as temporary:
+        draw_folder(Path(temporary, "new"), counts, args.quiet)
+        if target.exists():
+            target.rename(Path(temporary, "old"))
+        Path(temporary, "new").rename(target)
+    log(f"{target}: {10 * sum(counts.values()):,} pictures", args.quiet)
+    log(f"next: python data_tocsv.py {target}", args.quiet)
     return 0
 
 

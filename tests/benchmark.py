@@ -1,255 +1,169 @@
-"""How fast are the scripts, and how much memory do they take? One table, each line ours beside a floor or a peer.
+"""Measure the scripts' speed and memory: a table in which each line compares ours with a floor or a peer.
 
-    python tests/benchmark.py [WORD ...]        only the lines that have one of the words in them
-
-The two sides of a line run in turn, several times, and the ratio is the median of the rounds' ratios: machines are
-noisy, but their noise is mostly the same for two runs in a row. A peer that is not installed is passed over
-(tests/benchmark-requirements.txt has them all). Where the environment variable MNIST_JPG names the folder of MNIST's
-JPGs they are used; elsewhere as many pictures of the drawn sample.
+The two sides of a line run in turn, several times; the ratio is the median of the rounds' ratios, because noise mostly
+affects two runs in a row alike. "CPU" lines compare processor time. A peer that is not installed is passed over
+(tests/benchmark-requirements.txt lists them). With MNIST_JPG set to the folder of MNIST's JPGs they are measured,
+otherwise as many pictures of the drawn sample.
 """
 
-import importlib.util
+import argparse
 import itertools
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in train_network.py
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np  # noqa: E402
+from PIL import Image, ImageDraw, ImageOps  # noqa: E402
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO))
 
 import train_network  # noqa: E402
-from data_tocsv import find_pictures, read_csv, read_image, to_csv  # noqa: E402
+from data_tocsv import find_pictures, read_csv, read_image, to_csv, walk  # noqa: E402
 
-PYTHON = [sys.executable]
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as it is for users
+DECODE = (
+    "import sys, numpy as np; from PIL import Image\nfor path in open(sys.argv[1]): np.asarray(Image.open(path[:-1]))"
+)
+# A script runs inside, because only the process itself knows its peak since it started.
+MEASURE_MEMORY = """
+import os, runpy, sys
+sys.argv = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit as error:
+    if error.code:
+        raise
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+"""
+WORDS = []  # of the lines to measure; all if empty
 
 
-def compare(name, limit, ours, theirs, rounds=5):
+def wanted(name):
+    """Return whether a line is to be measured."""
+    return not WORDS or any(word.lower() in name.lower() for word in WORDS)
+
+
+def compare(name, limit, ours, theirs, rounds=5, clock=time.perf_counter):
     """Run `ours` and `theirs` (functions) in turn, and print a line with their times and ratio."""
-    if sys.argv[1:] and not any(word in name for word in sys.argv[1:]):
+    if not wanted(name):
         return
+    seconds = np.zeros((rounds, 2))
     try:
-        seconds = np.array([[clock(ours), clock(theirs)] for _ in range(rounds)])
+        for i, (j, function) in itertools.product(range(rounds), enumerate((ours, theirs))):
+            start = clock()
+            function()
+            seconds[i, j] = clock() - start
     except ModuleNotFoundError as error:
-        print(f"{name:62} passed over: {error.name} is not installed", flush=True)
-        return
-    ratio = statistics.median(seconds[:, 0] / seconds[:, 1])
+        return print(f"{name:66} passed over: {error.name} is not installed", flush=True)
     mine, other = np.median(seconds, axis=0)
-    print(f"{name:62} {mine:9.4f} s {other:9.4f} s {ratio:8.2f}   at most {limit}", flush=True)
+    ratio = np.median(seconds[:, 0] / np.maximum(seconds[:, 1], 1e-9))
+    print(f"{name:66} {mine:9.4f} s {other:9.4f} s {ratio:8.2f}   at most {limit}", flush=True)
 
 
-def clock(function):
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+def cpu_time():
+    """Return the processor time, in seconds, of this process and those that it has waited for."""
+    return sum(os.times()[:4])
 
 
-def shell(*command, needs=()):
-    """Return a function that runs a command to its end; `needs` names modules that are not ours."""
-    command = list(map(str, command))
-
-    def run():
-        for name in needs:
-            if not importlib.util.find_spec(name):
-                raise ModuleNotFoundError(name=name)
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    return run
+def shell(*command):
+    """Return a function that runs Python with these arguments to its end."""
+    command = [sys.executable, *map(str, command)]
+    return lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def print_memory(name, limit, *command):
-    """Run a command and print the most memory that it and its child processes took together (RSS, Linux only)."""
-    if sys.argv[1:] and not any(word in name for word in sys.argv[1:]):
+    """Run Python with these arguments, and print the most memory that it took (Linux only)."""
+    if not wanted(name):
         return
-    if not os.path.exists("/proc/self/statm"):
-        print(f"{name:62} passed over: no /proc here")
-        return
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, memory_of(process.pid))
-        time.sleep(0.005)
-    print(f"{name:62} {peak / 1e6:9.0f} MB {'':18}    at most {limit}", flush=True)
+    if not os.path.exists("/proc/self/status"):
+        return print(f"{name:66} passed over: no /proc here", flush=True)
+    command = [sys.executable, "-c", MEASURE_MEMORY, *map(str, command)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    print(f"{name:66} {int(output.split()[-1]) / 1000:9.0f} MB {'':20} at most {limit}", flush=True)
 
 
-def memory_of(pid):
-    """Return the resident bytes of a process and its children; 0 if it is gone."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE") + sum(map(memory_of, children))
+# Pictures.
 
 
-# Data.
-
-
-def make_data(folder):
-    """Write train.csv, test.csv and a folder `jpgs` of 10,000 pictures; return the training labels and pixels."""
-    source = Path(os.environ.get("MNIST_JPG", REPO / "datasets" / "sample"))
-    shell(*PYTHON, REPO / "data_tocsv.py", source, "-o", folder)()
-    labels, pixels = (np.resize(array, (60_000, *array.shape[1:])) for array in read_csv(folder / "train_images.csv"))
-    (folder / "train.csv").write_bytes(to_csv(np.column_stack([labels, pixels])))
-    for part, word, count in (("training", "train", 10_000), ("testing", "test", 10)):
-        paths = find_pictures(source, word)
-        paths = itertools.cycle(paths[:: max(1, len(paths) // count)])  # of all digits
-        for index, path in zip(range(count), paths):
-            target = folder / "jpgs" / part / str(index % 10)
-            target.mkdir(parents=True, exist_ok=True)
-            (target / f"{index}.jpg").write_bytes(Path(path).read_bytes())
-    return labels, pixels
-
-
-# Epochs.
-
-
-def eight_products(labels, _pixels):
-    """Return a function that does the matrix products of an epoch, and nothing else."""
+def make_photo(path, width=4000, height=3000, **options):
+    """Write a JPG: a 7 in pencil on grainy paper, in uneven light."""
     rng = np.random.default_rng(0)
-    sizes = {"X": (784, 128), "W1": (256, 784), "A1": (256, 128), "W2": (64, 256), "A2": (64, 128)}
-    sizes |= {"W3": (10, 64), "D3": (10, 128), "D2": (64, 128), "D1": (256, 128)}
-    X, W1, A1, W2, A2, W3, D3, D2, D1 = (rng.random(size, np.float32) for size in sizes.values())
-
-    def products():
-        for _ in range(-(-len(labels) // 128)):
-            W1 @ X, W2 @ A1, W3 @ A2
-            D3 @ A2.T, W3.T @ D3, D2 @ A1.T, W2.T @ D2, D1 @ X.T
-
-    return products
+    light = np.linspace(120, 220, width, dtype=np.float32) + np.linspace(0, 30, height, dtype=np.float32)[:, None]
+    paper = Image.fromarray(np.uint8(np.clip(light + rng.normal(0, 4, light.shape), 0, 255)))
+    points = [(x * width, y * height) for x, y in ((0.4, 0.3), (0.6, 0.3), (0.5, 0.7))]
+    ImageDraw.Draw(paper).line(points, fill=70, width=width // 70, joint="curve")
+    paper.convert("RGB").save(path, quality=90, **options)
 
 
-def plain_epoch(labels, pixels):
-    """Return a function that trains for an epoch as train_network.py does, but without distortion."""
-    return default_epoch(labels, pixels, distortion=False)
+def make_pictures(folder, paths):
+    """Return the paths of 1,000 pictures inverted, and of own pictures: 100 of them enlarged, in colour."""
+    inverted, own = [], []
+    for index, path in enumerate(paths[:: len(paths) // 1000][:1000]):
+        inverted.append(folder / f"inverted {index}.png")
+        with Image.open(path) as picture:
+            ImageOps.invert(picture).save(inverted[-1])
+    for index, path in enumerate(inverted[::10]):
+        own.append(folder / f"own {index}.png")
+        with Image.open(path) as picture:
+            picture.convert("RGB").resize((800, 800), Image.Resampling.BICUBIC).save(own[-1])
+    return inverted, own
 
 
-def default_epoch(labels, pixels, **changes):
-    """Return a function that trains for an epoch as train_network.py does by default, but for the changes."""
+def copy_to(folder, path, count):
+    """Make a folder with `count` copies of a picture."""
+    folder.mkdir()
+    for index in range(count):
+        os.link(path, folder / f"{index}.jpg")
+    return folder
 
-    def epoch():
-        rng = np.random.default_rng(1)
-        params = train_network.init_params(rng)
-        list(train_network.train(params, pixels, labels, rng, epochs=1, **changes))
 
-    return epoch
+def list_file(folder, name, paths):
+    """Write the paths to a file, one a line, for DECODE; return its path."""
+    (folder / name).write_text("".join(f"{path}\n" for path in paths), encoding="utf-8")
+    return folder / name
+
+
+# Training.
+
+
+def eight_products(n):
+    """Do the matrix products of an epoch over n images, and nothing else."""
+    rng = np.random.default_rng(0)
+    shapes = (784, 128), (256, 784), (256, 128), (64, 256), (64, 128), (10, 64), (10, 128)
+    X, W1, A1, W2, A2, W3, D3 = (rng.random(shape, np.float32) for shape in shapes)
+    for _ in range(-(-n // 128)):
+        W1 @ X, W2 @ A1, W3 @ A2
+        D3 @ A2.T, W3.T @ D3, A2 @ A1.T, W2.T @ A2, A1 @ X.T
+
+
+def our_epoch(labels, pixels, **options):
+    """Train a new network for an epoch."""
+    rng = np.random.default_rng(1)
+    list(train_network.train(train_network.init_params(rng), pixels, labels, rng, epochs=1, **options))
 
 
 def torch_epoch(labels, pixels):
-    """Return a function that does a plain epoch in PyTorch: the same network, batch and optimiser, on the CPU."""
-    made = []
+    """Do a plain epoch in PyTorch: the same network, batch and optimizer, on the CPU."""
+    import torch
 
-    def epoch():
-        import torch
-
-        if not made:
-            made.extend([torch.tensor(pixels).float() / 255, torch.tensor(labels).long()])
-        X, y = made
-        layers = torch.nn.Linear(784, 256), torch.nn.ReLU(), torch.nn.Linear(256, 64), torch.nn.ReLU()
-        model = torch.nn.Sequential(*layers, torch.nn.Linear(64, 10))
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-        order = torch.randperm(len(y))
-        for start in range(0, len(y), 128):
-            batch = order[start : start + 128]
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(model(X[batch]), y[batch]).backward()
-            optimizer.step()
-
-    return epoch
+    X, y = torch.tensor(pixels).float() / 255, torch.tensor(labels).long()
+    layers = torch.nn.Linear(784, 256), torch.nn.ReLU(), torch.nn.Linear(256, 64), torch.nn.ReLU()
+    model = torch.nn.Sequential(*layers, torch.nn.Linear(64, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    for batch in torch.randperm(len(y)).split(128):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(X[batch]), y[batch]).backward()
+        optimizer.step()
 
 
-def sklearn_epoch(labels, pixels):
-    """Return a function that does an epoch in scikit-learn."""
-    X = pixels.astype(np.float32) / 255
-
-    def epoch():
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.neural_network import MLPClassifier
-        from sklearn.utils._testing import ignore_warnings
-
-        options = {"solver": "sgd", "batch_size": 128, "learning_rate_init": 0.01, "nesterovs_momentum": False}
-        model = MLPClassifier((256, 64), max_iter=1, alpha=0, **options)
-        ignore_warnings(category=ConvergenceWarning)(model.fit)(X, labels)
-
-    return epoch
-
-
-EPOCHS = {f.__name__: f for f in (plain_epoch, default_epoch, eight_products, torch_epoch, sklearn_epoch)}
-
-
-def start_epochs(kind, threads, data):
-    """Start a process that has so many BLAS threads (None: its default); return a function that does an epoch there."""
-    variables = "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"
-    env = {name: value for name, value in os.environ.items() if name not in variables}
-    command = [*PYTHON, __file__, "--epochs", kind, data]
-    env |= dict.fromkeys(variables, threads) if threads else {}
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
-
-    def epoch():
-        print(file=process.stdin, flush=True)
-        answer = process.stdout.readline().strip()
-        if answer != "done":
-            raise ModuleNotFoundError(name=answer)
-
-    return epoch
-
-
-def serve_epochs(kind, data):
-    """Do an epoch for every line of standard input."""
-    with np.load(data) as arrays:
-        epoch = EPOCHS[kind](arrays["labels"], arrays["pixels"])
-    for _ in sys.stdin:
-        try:
-            epoch()
-            print("done", flush=True)
-        except ModuleNotFoundError as error:
-            print(error.name, flush=True)
-
-
-def busy(function):
-    """Return a function that does the same while another process spins on one core."""
-
-    def run():
-        spinning = subprocess.Popen([*PYTHON, "-c", "while True: pass"])
-        try:
-            function()
-        finally:
-            spinning.kill()
-            spinning.wait()
-
-    return run
-
-
-def compare_epochs(data):
-    """Print the lines about epochs: ours with one BLAS thread, as in train_network.py, the others with one and more.
-
-    Each once more while another process spins on one core, beside itself in quiet.
-    """
-    plain, default = (start_epochs(kind, "1", data) for kind in ("plain_epoch", "default_epoch"))
-    for threads, words in ("1", "one thread"), (None, "default threads"):
-        products, torch, sklearn = (
-            start_epochs(kind, threads, data) for kind in ("eight_products", "torch_epoch", "sklearn_epoch")
-        )
-        for epoch in (plain, default, products):
-            epoch()  # what is loaded late is loaded then
-        compare(f"plain epoch / its eight matrix products, {words}", 1.25 if threads else "-", plain, products, 7)
-        compare(f"plain epoch / PyTorch's, {words}", 0.70, plain, torch)
-        compare(f"plain epoch / scikit-learn's, {words}", 0.70, plain, sklearn)
-        compare(f"default epoch / PyTorch's plain one, {words}", "-" if threads else 1.0, default, torch)
-        compare(f"eight matrix products, one core busy / in quiet, {words}", "-", busy(products), products)
-        compare(f"PyTorch's epoch, one core busy / in quiet, {words}", "-", busy(torch), torch)
-    compare("plain epoch, one core busy / in quiet", 2.0, busy(plain), plain)
-    compare("default epoch, one core busy / in quiet", 2.0, busy(default), default)
-
-
-# Files.
+# CSV.
 
 
 def pandas_read(path):
@@ -264,122 +178,78 @@ def polars_read(path):
     polars.read_csv(path, has_header=False, schema={f"p{i}": polars.UInt8 for i in range(785)}).to_numpy()
 
 
-DECODE = """
-import sys
-from pathlib import Path
-import numpy as np
-from PIL import Image
-for path in Path(sys.argv[1]).rglob("*.jpg"):
-    np.asarray(Image.open(path).convert("L"))
-"""
-CONVERT = """
-import sys
-from pathlib import Path
-import numpy as np
-from PIL import Image
-rows = []
-for path in sorted(Path(sys.argv[1]).rglob("*.jpg")):
-    rows.append([int(path.parent.name), *np.asarray(Image.open(path).convert("L")).ravel()])
-np.savetxt(sys.argv[2], rows, fmt="%d", delimiter=",")
-"""
-CONVERT_WITH_OPENCV = """
-import sys
-from pathlib import Path
-import cv2, numpy, polars
-paths = sorted(Path(sys.argv[1]).rglob("*.jpg"))
-pixels = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).ravel() for path in paths]
-labels = numpy.array([int(path.parent.name) for path in paths], numpy.uint8)
-polars.DataFrame(numpy.column_stack([labels, pixels])).write_csv(sys.argv[2], include_header=False)
-"""
+def write_csv(path, labels, pixels):
+    path.write_bytes(b"".join(map(to_csv, labels, pixels)))
 
 
-def main():
-    print(f"{'':62} {'ours':>11} {'theirs':>11} {'ratio':>8}")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        labels, pixels = make_data(folder)
-        jpgs, train_csv, network = folder / "jpgs", folder / "train.csv", folder / "network.npz"
-        few = folder / "few"
-        few.mkdir()
-        paths = sorted((jpgs / "training").rglob("*.jpg"))
-        for path in paths[:100]:
-            os.link(path, few / path.name)
-        with open(network, "wb") as file:
-            train_network.save_network(train_network.init_params(np.random.default_rng(0)), file)
+def measure(folder):
+    """Print all lines; folder: an empty one."""
+    source = Path(os.environ.get("MNIST_JPG", REPO / "datasets" / "sample"))
+    shell(REPO / "data_tocsv.py", source, "-o", folder)()
+    labels, pixels = (np.resize(array, (60_000, *array.shape[1:])) for array in read_csv(folder / "train_images.csv"))
+    train_csv, test_csv, network = folder / "train.csv", folder / "test_images.csv", folder / "network.npz"
+    write_csv(train_csv, labels, pixels)
+    with open(network, "wb") as file:
+        train_network.save_network(train_network.init_params(np.random.default_rng(0)), file)
+    paths = [path for word in ("train", "test") for _, path in find_pictures(source, word)]
+    jpgs = folder / "jpgs"
+    jpgs.mkdir()
+    for index, path in zip(range(10_000), itertools.cycle(paths[:: -(-len(paths) // 10_000)])):
+        (jpgs / f"{index}.jpg").write_bytes(Path(path).read_bytes())
+    make_photo(folder / "photo.jpg")
+    make_photo(folder / "large.jpg", 7200, 4990, progressive=True)  # held in memory at full size
+    photos, large = copy_to(folder / "40", folder / "photo.jpg", 40), copy_to(folder / "8", folder / "large.jpg", 8)
+    inverted, own = make_pictures(folder, list(walk(jpgs)))
+    predict = [REPO / "predict.py", "-q", "--network", network]
 
-        np.savez(folder / "data.npz", labels=labels, pixels=pixels)
-        compare_epochs(folder / "data.npz")
+    convert = shell(REPO / "data_tocsv.py", source, "-q", "-o", folder)
+    decode = shell("-c", DECODE, list_file(folder, "all.txt", paths))
+    compare(f"CPU: converting {len(paths):,} pictures / decoding them", 1.5, convert, decode, 3, cpu_time)
+    decode = shell("-c", DECODE, list_file(folder, "jpgs.txt", walk(jpgs)))
+    compare("predicting a folder of 10,000 / decoding it", 1.6, shell(*predict, jpgs), decode)
+    decode = shell("-c", DECODE, list_file(folder, "photos.txt", walk(photos)))
+    compare("40 photos of 12 megapixels / decoding them whole", 1, shell(*predict, photos), decode, 3)
+    imports = shell("-c", "import numpy, PIL.Image")
+    compare("one photo, from shell to answer / import numpy, PIL.Image", 3, shell(*predict, photos / "0.jpg"), imports)
 
-        read = lambda: read_csv(train_csv)  # noqa: E731
-        compare("reading the CSV file / pandas", 1.0, read, lambda: pandas_read(train_csv), 3)
-        compare("reading the CSV file / polars", 1.0, read, lambda: polars_read(train_csv), 3)
-        rows = np.column_stack([labels, pixels])[:20_000]
-        out = folder / "out.csv"
-        write = lambda: out.write_bytes(b"".join(to_csv(rows[i : i + 64]) for i in range(0, len(rows), 64)))  # noqa: E731
-        compare("writing CSV / np.savetxt", 0.25, write, lambda: np.savetxt(out, rows, "%d", ","), 3)
-        convert = shell(*PYTHON, REPO / "data_tocsv.py", jpgs, "-q", "-o", folder)
-        obvious = shell(*PYTHON, "-c", CONVERT, jpgs, out)
-        opencv = shell(*PYTHON, "-c", CONVERT_WITH_OPENCV, jpgs, out, needs=("cv2", "polars"))
-        compare("converting 10,000 JPGs / a script of Pillow and np.savetxt", 0.45, convert, obvious)
-        compare("converting 10,000 JPGs / a script of OpenCV and polars", 1.5, convert, opencv)
+    def read(some):
+        return lambda: [read_image(path) for path in some]
 
-        predict = [*PYTHON, REPO / "predict.py", "-q", "--network", network]
-        imports = shell(*PYTHON, "-c", "import numpy, PIL.Image")
-        compare(
-            "one image, from shell to answer / import numpy, PIL.Image", 1.5, shell(*predict, paths[0]), imports, 15
-        )
-        decode = shell(*PYTHON, "-c", DECODE, jpgs)
-        compare("a folder of 10,000 / decoding it in one process", 1.4, shell(*predict, jpgs), decode, 7)
-        ours = lambda: [read_image(path) for path in paths]  # noqa: E731
-        theirs = lambda: [np.asarray(Image.open(path).convert("L")) for path in paths]  # noqa: E731
-        compare("read_image of 10,000 JPGs of 28 x 28 / Image.open(path)", "-", ours, theirs, 3)
-        inverted, own = make_pictures(folder, paths)
-        ours = lambda: [read_image(path) for path in inverted]  # noqa: E731
-        theirs = lambda: [read_image(path) for path in paths[:1000]]  # noqa: E731
-        compare("read_image of black on white, 28 x 28 / MNIST's own", 12, ours, theirs)
-        ours = lambda: [read_image(path) for path in own]  # noqa: E731
-        theirs = lambda: [np.asarray(Image.open(path).convert("L")) for path in own]  # noqa: E731
-        compare("read_image of people's own pictures / decoding alone", 2, ours, theirs)
-        photo = folder / "photo.jpg"
-        make_photo(photo)
-        compare("a photo of 12 megapixels, from shell to answer / imports", "0.3 s", shell(*predict, photo), imports)
+    def draft():
+        with Image.open(photos / "0.jpg") as picture:
+            picture.draft(None, (256, 256))
+            np.asarray(picture)
 
-        train = [*PYTHON, REPO / "train_network.py", "--train", train_csv, "--test", folder / "test_images.csv"]
-        print_memory("memory: training on 60,000 images", "350 MB", *train, "--epochs", 2, "-q", "-o", folder / "n.npz")
-        source = os.environ.get("MNIST_JPG", jpgs)
-        print_memory(
-            "memory: converting, workers counted", "200 MB", *PYTHON, REPO / "data_tocsv.py", source, "-o", folder
-        )
-        print_memory("memory: predicting 100 pictures", "-", *predict, few)
-        print_memory("memory: predicting 10,000 pictures, workers counted", "flat", *predict, jpgs)
-        print_memory("memory: predicting a photo of 12 megapixels", "250 MB", *predict, photo)
+    rgb = lambda: [np.asarray(Image.open(path).convert("RGB")) for path in own]  # noqa: E731
+    compare("black on white, 28 x 28 / as MNIST's own", 12, read(inverted), read(list(walk(jpgs))[:1000]))
+    compare("own pictures / decoding them as RGB", 2, read(own), rgb)
+    compare("a photo of 12 megapixels / decoding it with draft", 1.5, read([photos / "0.jpg"]), draft, 15)
 
+    plain = lambda: our_epoch(labels, pixels, distortion=False)  # noqa: E731
+    torch = lambda: torch_epoch(labels, pixels)  # noqa: E731
+    compare("plain epoch / its eight matrix products", 1.25, plain, lambda: eight_products(len(labels)))
+    compare("plain epoch / PyTorch's", 0.7, plain, torch)
+    compare("default epoch / plain epoch", 2, lambda: our_epoch(labels, pixels), plain)
 
-def make_pictures(folder, paths):
-    """Return the paths of 1,000 pictures as PNGs, inverted, and of people's own, or else of drawn digits made large."""
-    inverted = [folder / f"inverted {index}.png" for index in range(1000)]
-    for path, target in zip(paths, inverted):
-        with Image.open(path) as picture:
-            ImageOps.invert(picture).save(target)
-    own = sorted((REPO.parent / "shared" / "wild").glob("[0-9]/*"))
-    for index, path in enumerate(inverted[::10] if not own else ()):
-        own.append(folder / f"large {index}.png")
-        with Image.open(path) as picture:
-            picture.convert("RGB").resize((800, 800), Image.Resampling.BICUBIC).save(own[-1])
-    return inverted, own
+    out, few = folder / "out.csv", slice(20_000)
+    rows = np.column_stack([labels, pixels])[few]
+    savetxt = lambda: np.savetxt(out, rows, "%d", ",")  # noqa: E731
+    compare("reading the CSV file / pandas", 1, lambda: read_csv(train_csv), lambda: pandas_read(train_csv), 3)
+    compare("reading the CSV file / polars", 1, lambda: read_csv(train_csv), lambda: polars_read(train_csv), 3)
+    compare("writing CSV / np.savetxt", 0.25, lambda: write_csv(out, labels[few], pixels[few]), savetxt, 3)
 
-
-def make_photo(path):
-    """Write a JPG of 4000 x 3000 pixels: a 7 in pencil on grainy paper, in uneven light."""
-    rng = np.random.default_rng(0)
-    light = np.linspace(120, 220, 4000) + np.linspace(0, 30, 3000)[:, np.newaxis]
-    paper = Image.fromarray(np.uint8(np.clip(light + rng.normal(0, 4, light.shape), 0, 255)))
-    ImageDraw.Draw(paper).line([(1500, 900), (2400, 900), (1900, 2200)], fill=70, width=60, joint="curve")
-    paper.convert("RGB").save(path, quality=90)
+    train = [REPO / "train_network.py", "--train", train_csv, "--test", test_csv, "--epochs", 2, "-q"]
+    print_memory("memory: training on 60,000 images", "350 MB", *train, "-o", folder / "new.npz")
+    print_memory("memory: converting", "200 MB", REPO / "data_tocsv.py", source, "-q", "-o", folder)
+    print_memory("memory: predicting 10,000 pictures", "200 MB", *predict, jpgs)
+    print_memory("memory: predicting 8 pictures of 36 megapixels", "1000 MB", *predict, large)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--epochs"]:
-        serve_epochs(*sys.argv[2:])
-    else:
-        main()
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
+    parser.add_argument("words", nargs="*", metavar="WORD", help="measure only the lines with one of these words")
+    WORDS += parser.parse_args().words
+    print(f"{'':66} {'ours':>11} {'theirs':>11} {'ratio':>8}")
+    with tempfile.TemporaryDirectory() as name:
+        measure(Path(name))

@@ -1,281 +1,254 @@
-"""Pictures to CSV files and back: what is written, in which order, from where, and what is said of bad input."""
+"""Folders of pictures to CSV files and back: the rows, their order, and the errors for bad input."""
 
+import itertools
 import os
 import shutil
-import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SAMPLE, drawn, error_line, run
+from conftest import drawn, run
 from PIL import Image
 
-from data_tocsv import InputError, read_csv, read_image, to_csv
-
-ROWS = np.arange(785, dtype=np.uint8)[np.newaxis] * np.ones((3, 1), np.uint8)
-ROWS[:, 0] = 7, 0, 9
-TEXT = to_csv(ROWS).decode()
+import data_tocsv
+from data_tocsv import InputError, find_pictures, main, read_csv, read_image, read_images, to_csv, walk
 
 
-def convert(*args, cwd, **options):
-    return run("data_tocsv.py", *args, cwd=cwd, **options)
+def convert(*args):
+    return main([str(arg) for arg in args])
 
 
-def make_folders(root, train="training", test="testing", digits="0123456789"):
-    """Make a folder of training and testing pictures: two of each digit, and one."""
-    for part, count in ((train, 2), (test, 1)):
-        for digit in digits:
-            folder = root / part / digit
-            folder.mkdir(parents=True)
-            for index in range(count):
-                shutil.copy(drawn(digit, index), folder / f"{9 + index}.jpg")
+def make_folders(root, train="training", test="testing"):
+    """Make a folder of training and testing pictures: of each digit 9.jpg and 10.jpg, and 9.jpg."""
+    for digit in range(10):
+        for part, names in ((train, "9 10"), (test, "9")):
+            os.makedirs(root / part / str(digit))
+            for index, name in enumerate(names.split()):
+                shutil.copy(drawn(digit, index), root / part / str(digit) / f"{name}.jpg")
     return root
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, monkeypatch):
+    """Work in a folder that holds only `digits`, a folder of pictures."""
+    monkeypatch.chdir(tmp_path)
     return make_folders(tmp_path / "digits")
 
 
-# What is written.
+def decoded(path):
+    """Return what Pillow decodes, (784,) uint8."""
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("L")).ravel()
 
 
-def test_rows_are_the_label_and_what_pillow_decodes_by_digit_and_then_by_name(tmp_path, folder):
-    result = convert(folder, "-o", ".", cwd=tmp_path, check=0)
-    for part, csv in (("training", "train_images.csv"), ("testing", "test_images.csv")):
-        paths = [path for digit in range(10) for path in sorted((folder / part / str(digit)).iterdir(), key=by_number)]
-        expected = [[int(path.parent.name), *np.asarray(Image.open(path).convert("L")).ravel()] for path in paths]
-        lines = (tmp_path / csv).read_text(encoding="ascii").splitlines()
-        assert lines == [",".join(map(str, row)) for row in expected]
-    assert "20 rows" in result.stderr and "next: python train_network.py" in result.stderr
+# Writing CSV files.
 
 
-def by_number(path):
-    return int(path.stem)
+def test_rows_are_the_label_and_what_pillow_decodes_by_digit_and_then_by_name(folder, capsys):
+    assert convert(folder, "-o", ".") == 0
+    for part, csv, names in (("training", "train_images.csv", ["9", "10"]), ("testing", "test_images.csv", ["9"])):
+        paths = [folder / part / str(digit) / f"{name}.jpg" for digit in range(10) for name in names]
+        rows = [[int(path.parent.name), *decoded(path)] for path in paths]
+        with open(csv, "rb") as file:
+            assert file.read() == "".join(",".join(map(str, row)) + "\n" for row in rows).encode()
+    out, err = capsys.readouterr()
+    assert out == "" and "20 rows" in err and "next: python train_network.py --train ./train_images.csv" in err
 
 
-def test_natural_order_of_names(tmp_path, folder):
-    names = ["1.jpg", "2.jpg", "2a.jpg", "10.jpg", "a2.jpg", "a10.jpg", "b.jpg"]
-    for index, name in enumerate(names):
-        shutil.copy(drawn(index % 10, 3), folder / "testing" / "5" / name)
-    (folder / "testing" / "5" / "9.jpg").unlink()
-    convert(folder, "-o", ".", cwd=tmp_path, check=0)
-    labels, pixels = read_csv(tmp_path / "test_images.csv")
-    expected = [read_image(drawn(index % 10, 3)) for index in range(len(names))]
-    np.testing.assert_array_equal(pixels[labels == 5], expected)
+def test_names_are_in_natural_order_sub_folders_after_files_hidden_ones_skipped(tmp_path):
+    names = ["1.jpg", "2.jpg", "2a.jpg", "10.jpg", "a2.jpg", "a10.jpg", "b/1/1.jpg", "b/2/1.jpg", "b/10/1.jpg"]
+    for name in [*names, ".hidden.jpg", ".hidden/1.jpg"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(walk(tmp_path)) == [str(tmp_path / name) for name in names]
+
+
+def test_a_picture_in_a_sub_folder_of_5_is_a_5(folder):
+    (folder / "training" / "5" / "2").mkdir()
+    shutil.copy(drawn(5), folder / "training" / "5" / "2")
+    labels = [label for label, _ in find_pictures(folder, "train")]
+    assert labels.count(5) == 3 and labels.count(2) == 2
 
 
 @pytest.mark.parametrize(
     "train, test",
     [("MNIST - JPG - training", "MNIST - JPG - testing"), ("trainingSet", "testSet"), ("train", "test")]
-    + [("TRAIN", "TEST"), ("my training digits", "latest_testing"), ("mnistTrain", "mnistTest")]
-    + [("latest_train", "latest_test2"), ("MNISTtrain", "2test")],
+    + [("TRAIN", "TEST"), ("my training digits", "my tests")],
 )
 def test_the_usual_names_of_folders_are_understood(tmp_path, train, test):
-    make_folders(tmp_path / "digits", train, test)
-    convert("digits", "-o", ".", cwd=tmp_path, check=0)
-    assert len(read_csv(tmp_path / "train_images.csv")[0]) == 20
+    make_folders(tmp_path, train, test)
+    assert len(find_pictures(tmp_path, "train")) == 20
+    assert len(find_pictures(tmp_path, "test")) == 10
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG"])
-def test_the_usual_kinds_of_files_are_read(tmp_path, folder, suffix):
-    picture = Image.open(drawn(3))
-    path = folder / "testing" / "3" / f"x{suffix}"
-    picture.save(path)
-    convert(folder, "-o", ".", cwd=tmp_path, check=0)
-    labels, pixels = read_csv(tmp_path / "test_images.csv")
-    assert (pixels[labels == 3] == np.asarray(Image.open(path)).ravel()).all(axis=1).any()
-
-
-def test_mnist_is_taken_before_the_sample_where_both_are_there(tmp_path):
+def test_mnist_is_taken_before_the_sample_where_both_are_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     make_folders(tmp_path / "datasets" / "sample")
-    convert("-q", cwd=tmp_path, check=0)
-    assert len(read_csv(tmp_path / "datasets" / "train_images.csv")[0]) == 20
-    mnist = make_folders(tmp_path / "datasets" / "mnist")
-    (mnist / "training" / "4" / "9.jpg").unlink()
-    result = convert("-q", cwd=tmp_path, check=0)
-    assert len(read_csv(tmp_path / "datasets" / "train_images.csv")[0]) == 19
-    assert result.stdout == result.stderr == ""
+    assert convert("-q") == 0 and len(read_csv("datasets/train_images.csv")[0]) == 20
+    (make_folders(tmp_path / "datasets" / "mnist") / "training" / "4" / "9.jpg").unlink()
+    assert convert("-q") == 0 and len(read_csv("datasets/train_images.csv")[0]) == 19
+    assert capsys.readouterr() == ("", "")
 
 
-def test_pictures_read_by_workers_come_in_order_and_with_their_faults(tmp_path, folder):
-    for index in range(3000):  # enough for workers to be started
-        shutil.copy(drawn(index % 10, index % 7), folder / "training" / "8" / f"x{index}.jpg")
-    (folder / "training" / "8" / "x2321.jpg").unlink()
-    (folder / "training" / "8" / "x2321.jpg").write_text("no picture")
-    result = convert(folder, "-o", ".", cwd=tmp_path, check=1)
-    assert "x2321.jpg: not a picture" in result.stderr
-    labels, pixels = read_csv(tmp_path / "train_images.csv")
-    once = np.array([[read_image(drawn(digit, index)) for index in range(7)] for digit in range(10)])
-    expected = [once[index % 10, index % 7] for index in range(3000) if index != 2321]
-    np.testing.assert_array_equal(pixels[labels == 8][2:], expected)
+def test_the_rows_of_several_folders_follow_one_another(folder, tmp_path):
+    shutil.rmtree(make_folders(tmp_path / "own", "train", "test") / "test")
+    for path in (tmp_path / "own").rglob("10.jpg"):
+        path.unlink()
+    convert("digits", "-o", ".")
+    once = read_csv("train_images.csv")
+    convert("own", "digits", "-o", ".")
+    for several, single in zip(read_csv("train_images.csv"), once):
+        np.testing.assert_array_equal(several, np.concatenate([single[::2], single]))
+    assert len(read_csv("test_images.csv")[0]) == 10
 
 
-def test_all_of_mnist(tmp_path, mnist):
-    convert(mnist, "-o", ".", "-q", cwd=tmp_path, check=0)
+@pytest.mark.skipif(os.name == "nt", reason="not everyone may make links")
+def test_a_link_in_place_of_the_output_stays(folder):
+    os.symlink("elsewhere.csv", "train_images.csv")
+    convert(folder, "-o", ".")
+    assert os.path.islink("train_images.csv") and len(read_csv("elsewhere.csv")[0]) == 20
+
+
+@pytest.mark.skipif("MNIST_JPG" not in os.environ, reason="MNIST_JPG does not name the folder of MNIST's JPGs")
+def test_all_of_mnist_is_written_as_pillow_decodes_it(tmp_path):
+    mnist = Path(os.environ["MNIST_JPG"])
+    run("data_tocsv.py", mnist, "-o", ".", "-q", cwd=tmp_path, check=0)
     for word, csv, count in (("train", "train_images.csv", 60_000), ("test", "test_images.csv", 10_000)):
         (part,) = (path for path in mnist.iterdir() if word in path.name)
-        paths = [path for digit in range(10) for path in sorted((part / str(digit)).iterdir(), key=by_number)]
+        paths = [path for d in range(10) for path in sorted((part / str(d)).iterdir(), key=lambda p: int(p.stem))]
         labels, pixels = read_csv(tmp_path / csv)
         assert len(labels) == len(paths) == count
         for label, row, path in zip(labels, pixels, paths):
-            with Image.open(path) as image:
-                assert label == int(path.parent.name) and (row == np.asarray(image.convert("L")).ravel()).all(), path
-
-
-# Several folders.
-
-
-def test_the_rows_of_several_folders_follow_one_another(tmp_path, folder):
-    make_folders(tmp_path / "own", "train", "test")
-    shutil.rmtree(tmp_path / "own" / "test")  # pictures to learn from, and none to test with
-    for path in (tmp_path / "own").rglob("10.jpg"):
-        path.unlink()
-    result = convert("own", "digits", "own", "-o", ".", cwd=tmp_path, check=0)
-    assert "train_images.csv: 40 rows from own (10), digits (20), own (10)" in result.stderr
-    assert "test_images.csv: 10 rows from own (0), digits (10), own (0)" in result.stderr
-    one, two = read_csv(tmp_path / "train_images.csv"), None
-    convert("digits", "-o", ".", "-q", cwd=tmp_path, check=0)
-    two = read_csv(tmp_path / "train_images.csv")
-    for several, single in zip(one, two):
-        np.testing.assert_array_equal(several[10:30], single)
-        np.testing.assert_array_equal(several[:10], single[::2])
-        np.testing.assert_array_equal(several[30:], single[::2])
-
-
-def test_one_folder_of_several_that_cannot_be_used_is_named(tmp_path, folder):
-    assert "nowhere: No such file or directory" in error_line(convert("digits", "nowhere", "-o", ".", cwd=tmp_path))
-    assert os.listdir(tmp_path) == ["digits"]
-
-
-def test_a_folder_that_adds_nothing_is_named(tmp_path, folder):
-    """Who names the training folder itself, or has no training folder, would not notice that the others were taken."""
-    (tmp_path / "mine" / "0").mkdir(parents=True)
-    shutil.copy(drawn(0), tmp_path / "mine" / "0")
-    training = next(path for path in (tmp_path / "digits").iterdir() if "train" in path.name.lower())
-    for useless in (training, "mine"):
-        line = error_line(convert("digits", useless, "-o", ".", cwd=tmp_path))
-        assert f"{useless}: no pictures there: name a folder that holds training/0 to 9" in line
+            assert label == int(path.parent.name) and (row == decoded(path)).all(), path
 
 
 # Bad pictures and folders.
 
 
-def bad_pictures(folder):
-    """Put one file of every bad kind into `folder`, and return what must be said of each."""
-    good = drawn(3).read_bytes()
-    (folder / "text.jpg").write_text("no picture")
-    (folder / "empty.jpg").write_bytes(b"")
-    (folder / "cut.jpg").write_bytes(good[: len(good) // 2])
-    (folder / "folder.jpg").mkdir()
-    (folder / "dangling.jpg").symlink_to("nowhere")
-    os.mkfifo(folder / "fifo.jpg")
-    with socket.socket(socket.AF_UNIX) as server:
-        here = os.getcwd()
-        os.chdir(folder)  # as a socket's path must be short
-        server.bind("socket.jpg")
-        os.chdir(here)
-    return {
-        "text.jpg": "not a picture that can be read: save it as JPG or PNG",
-        "empty.jpg": "empty file",
-        "cut.jpg": "truncated",
-        "folder.jpg": "a folder, not a picture",
-        "dangling.jpg": "No such file",
-        "fifo.jpg": "not a regular file",
-        "socket.jpg": "not a regular file",
-    }
-
-
-@pytest.mark.skipif(os.name == "nt", reason="FIFOs and sockets are POSIX's")
-def test_bad_pictures_are_named_with_the_reason_and_the_others_converted(tmp_path, folder):
-    faults = bad_pictures(folder / "training" / "4")
-    for name in (".hidden.jpg", "Thumbs.db", "desktop.ini"):
-        (folder / "training" / "4" / name).write_text("skipped")
-    result = convert(folder, "-o", ".", "-q", cwd=tmp_path, check=1)
-    lines = {line.split(": ")[2].split("/")[-1]: line for line in result.stderr.splitlines()}
-    assert sorted(lines) == sorted(faults)
-    for name, reason in faults.items():
-        assert reason in lines[name], lines[name]
+def test_bad_pictures_are_reported_with_the_reason_and_the_others_converted(folder, tmp_path):
+    bad = folder / "training" / "4"
+    (bad / "text.jpg").write_text("no picture")
+    (bad / "empty.jpg").write_bytes(b"")
+    (bad / "cut.jpg").write_bytes(drawn(3).read_bytes()[:300])
+    Image.new("L", (300, 400), 255).save(bad / "blank.jpg")
+    reasons = {"text": "not a picture", "empty": "not a picture", "cut": "broken picture", "blank": "no digit found"}
+    if os.name != "nt":
+        (bad / "link.jpg").symlink_to("nowhere")
+        os.mkfifo(bad / "pipe.jpg")
+        reasons |= {"link": "No such file", "pipe": "neither a file nor a folder"}
+    result = run("data_tocsv.py", "digits", "-o", ".", "-q", cwd=tmp_path, check=1)
+    lines = sorted(result.stderr.splitlines())
+    for line, (name, reason) in zip(lines, sorted(reasons.items()), strict=True):
+        path = os.path.join("digits", "training", "4", f"{name}.jpg")
+        assert line.startswith(f"data_tocsv.py: {path}: {reason}"), line
     assert len(read_csv(tmp_path / "train_images.csv")[0]) == 20
+
+
+def test_a_folder_that_cannot_be_listed_is_reported(folder, monkeypatch, capsys):
+    locked, scandir = os.path.join(folder, "testing", "5", "locked"), os.scandir
+    os.mkdir(locked)
+
+    def refuse(path):
+        if path == locked:
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert convert(folder, "-o", ".", "-q") == 1
+    assert f"{locked}: neither a file nor a folder that can be listed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     "spoil, message",
     [
-        (shutil.rmtree, "digits: No such file or directory"),
-        (lambda d: (shutil.rmtree(d), d.write_text("")), "digits: Not a directory"),
-        (lambda d: shutil.rmtree(d / "training"), 'no pictures in a sub-folder with "train" in its name'),
-        (lambda d: shutil.rmtree(d / "testing"), 'no pictures in a sub-folder with "test" in its name'),
-        (lambda d: (d / "train2").mkdir(), "more than one sub-folder"),
-        (lambda d: (d / "testing").rename(d / "latest_photos"), 'no pictures in a sub-folder with "test" in its name'),
-        (lambda d: (shutil.rmtree(d / "testing/3"), shutil.rmtree(d / "testing/8")), "no sub-folder 3, 8"),
-        (
-            lambda d: [p.unlink() for p in d.glob("testing/*/*")],
-            'digits: no pictures in a sub-folder with "test" in its name',
-        ),
-        (lambda d: [p.write_text("x") for p in d.glob("training/*/*")], "none of the 20 pictures can be read"),
+        (shutil.rmtree, "digits"),
+        (lambda d: (shutil.rmtree(d), d.write_text("")), "digits"),
+        (lambda d: shutil.rmtree(d / "training"), "train_images.csv: no pictures for it in digits: a folder must hold"),
+        (lambda d: [path.unlink() for path in d.glob("testing/*/*")], "test_images.csv: no pictures for it in digits"),
+        (lambda d: (d / "train2").mkdir(), 'digits: several sub-folders with "train" in their names'),
+        (lambda d: shutil.rmtree(d / "testing" / "3"), "testing: no sub-folder 3: a folder must hold"),
+        (lambda d: [path.write_text("x") for path in d.glob("testing/*/*")], "none of its 10 pictures can be read"),
+        (lambda d: os.mkdir("test_images.csv"), "test_images.csv: not a regular file"),
     ],
 )
-def test_folders_that_cannot_be_used_change_nothing(tmp_path, folder, spoil, message):
-    for csv in ("train_images.csv", "test_images.csv"):
-        (tmp_path / csv).write_text("old")
+def test_folders_that_cannot_be_used_change_nothing(folder, tmp_path, spoil, message):
+    (tmp_path / "train_images.csv").write_text("old")
     spoil(folder)
-    result = convert("digits", "-o", ".", cwd=tmp_path, check=2)
-    line = result.stderr.splitlines()[-1]
-    assert line.startswith("data_tocsv.py: error: ") and message in line, line
-    for csv in ("train_images.csv", "test_images.csv"):
-        assert (tmp_path / csv).read_text() == "old"
+    before = sorted(os.listdir())
+    with pytest.raises((InputError, OSError), match=message):
+        convert("digits", "-o", ".")
+    assert (tmp_path / "train_images.csv").read_text() == "old" and sorted(os.listdir()) == before
 
 
-@pytest.mark.parametrize(
-    "output, message", [("missing", "there is no such folder: make it first"), ("file", "Not a directory")]
-)
-def test_an_output_folder_that_cannot_be_used(tmp_path, folder, output, message):
-    (tmp_path / "file").write_text("")
-    assert message in error_line(convert(folder, "-o", output, cwd=tmp_path))
+@pytest.mark.parametrize("useless", ["digits/training", "empty"])
+def test_a_folder_that_adds_nothing_is_an_error_that_names_the_layout(folder, useless):
+    os.mkdir("empty")
+    with pytest.raises(InputError, match=f"{useless}: no pictures: a folder must hold training/0 ... training/9"):
+        convert("digits", useless, "-o", ".")
 
 
-def test_an_output_file_that_is_a_folder_is_left_alone(tmp_path, folder):
-    (tmp_path / "train_images.csv").mkdir()
-    assert "not a file that can be replaced" in error_line(convert(folder, "-o", ".", cwd=tmp_path))
+# Many pictures.
 
 
-def test_a_link_in_the_place_of_the_output_stays_a_link(tmp_path, folder):
-    (tmp_path / "train_images.csv").symlink_to("elsewhere.csv")
-    convert(folder, "-o", ".", cwd=tmp_path, check=0)
-    assert (tmp_path / "train_images.csv").is_symlink()
-    assert len(read_csv(tmp_path / "elsewhere.csv")[0]) == 20
+@pytest.fixture
+def large(tmp_path, monkeypatch):
+    """Paths of large files, which are read in threads."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    paths = [tmp_path / f"{index}.bmp" for index in range(9)]
+    for index, path in enumerate(paths):
+        Image.open(drawn(3)).resize((300, 300)).rotate(5 * index).save(path)
+    assert data_tocsv.is_large(paths[0]) and not data_tocsv.is_large(drawn(1))
+    return paths
+
+
+def test_large_pictures_and_small_ones_come_in_order_with_errors_in_their_places(tmp_path, large):
+    (tmp_path / "cut.bmp").write_bytes(large[0].read_bytes()[:60_000])
+    paths = [*large, drawn(1), *large, tmp_path / "cut.bmp", tmp_path / "none", drawn(2), drawn(3), *large]
+    results = list(read_images(paths))
+    assert [path for path, _ in results] == paths
+    for path, pixels in results:
+        if path.name in ("cut.bmp", "none"):
+            assert ("broken picture" if path.name == "cut.bmp" else "No such file") in str(pixels)
+        else:
+            assert (pixels == read_image(path)).all()
+
+
+def test_only_a_few_pictures_are_read_ahead(large):
+    taken = itertools.count()
+    results = read_images(large[0] for _ in taken)  # endless
+    assert len([next(results) for _ in range(20)]) == 20 and next(taken) < 35
+    results.close()
 
 
 # Reading CSV files.
 
 
-def read(tmp_path, text):
-    path = tmp_path / "x.csv"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    labels, pixels = read_csv(path)
-    return np.column_stack([labels, pixels])
-
-
+ROWS = np.column_stack([[7, 0, 9], np.arange(3 * 784).reshape(3, 784) % 256]).astype(np.uint8)
+TEXT = b"".join(to_csv(row[0], row[1:]) for row in ROWS).decode()
 HEADER = ",".join(["label", *(f"pixel{i}" for i in range(784))]) + "\n"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        TEXT,
-        HEADER + TEXT,
-        TEXT.replace("\n", "\r\n"),
-        "\ufeff" + TEXT,
-        "\ufeff" + HEADER + TEXT,
-        TEXT.rstrip("\n"),
-        TEXT.replace(",", ", "),
-        TEXT.replace("\n", "\n\n"),
-        TEXT.replace(",9,", ",009,"),
-    ],
-    ids=["plain", "header", "CRLF", "BOM", "BOM and header", "no last newline", "spaces", "blank lines", "zeros"],
-)
-def test_csv_files_are_read_as_others_write_them(tmp_path, text):
-    np.testing.assert_array_equal(read(tmp_path, text), ROWS)
+def read(path, text):
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return np.column_stack(read_csv(path))
+
+
+VARIANTS = {
+    "ours": TEXT,
+    "header": HEADER + TEXT,
+    "CRLF": TEXT.replace("\n", "\r\n"),
+    "BOM": "\ufeff" + TEXT,
+    "BOM and header": "\ufeff" + HEADER + TEXT,
+    "no last newline": TEXT.rstrip("\n"),
+    "spaces": TEXT.replace(",", ", "),
+    "blank lines": TEXT.replace("\n", "\n\n"),
+    "leading zeros": TEXT.replace(",", ",00"),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_csv_files_are_read_as_we_and_others_write_them(tmp_path, variant):
+    np.testing.assert_array_equal(read(tmp_path / "x.csv", VARIANTS[variant]), ROWS)
 
 
 def with_value(row, column, value):
@@ -284,51 +257,19 @@ def with_value(row, column, value):
     return "".join(",".join(line) + "\n" for line in lines)
 
 
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("", "no rows"),
-        ("\n\n", "no rows"),
-        (HEADER, "no rows"),
-        (with_value(1, 5, "256"), "line 2: value 6 is '256', not a whole number from 0 to 255"),
-        (with_value(1, 5, "-1"), "line 2: value 6 is '-1'"),
-        (with_value(2, 784, "x"), "line 3: value 785 is 'x'"),
-        (with_value(0, 9, ""), "line 1: value 10 is ''"),
-        (with_value(0, 9, "1.0"), "line 1: value 10 is '1.0'"),
-        (with_value(0, 9, "1e2"), "line 1: value 10 is '1e2'"),
-        (with_value(0, 9, "1e400"), "line 1: value 10 is '1e400'"),
-        (with_value(0, 9, "nan"), "line 1: value 10 is 'nan'"),
-        (with_value(0, 9, '"5"'), "line 1: value 10 is '\"5\"'"),
-        (with_value(2, 9, "0256"), "line 3: value 10 is '0256'"),
-        (with_value(0, 8, "007").replace("007,9,", "007,x,"), "line 1: value 10 is 'x'"),
-        (with_value(2, 0, "10"), "line 3: the label is 10, not 0 to 9"),
-        (HEADER + "\n" + with_value(1, 0, "255"), "line 4: the label is 255"),
-        (HEADER + with_value(1, 0, "x"), "line 3: value 1 is 'x'"),
-        (TEXT.replace("\n", ",\n"), "line 1: 786 values, not 785"),
-        (TEXT + "1,2,3\n" + TEXT, "line 4: 3 values, not 785"),
-        (TEXT[2:], "line 1: 784 values, not 785"),
-        (TEXT + TEXT[:-50], "line 6: "),
-        ("1" * 100_000, "line 1: longer than 10,000 characters"),
-        (TEXT + "1," * 100_000, "line 4: longer than 10,000 characters"),
-        (bytes(range(256)) * 20, "line 1: "),
-    ],
-)
-def test_a_wrong_csv_file_is_refused_with_the_line_and_the_reason(tmp_path, text, message):
-    with pytest.raises(InputError) as caught:
-        read(tmp_path, text)
-    assert str(caught.value).startswith(f"{tmp_path / 'x.csv'}: ") and message in str(caught.value)
+FAULTS = [
+    *[(text, 0) for text in ("", "\n\n", HEADER)],
+    *[(with_value(0, 9, value), 1) for value in ("256", "-1", "x", "", "1.0", "1e2", "1e400", "nan", '"5"', "0256")],
+    *[(text, 1) for text in (TEXT.replace("\n", ",\n"), TEXT[2:], "1," * 100_000, bytes(range(256)) * 20)],
+    *[(with_value(2, column, value), 3) for column, value in ((784, "256"), (0, "10"), (0, "-1"))],
+    *[(TEXT + line + "\n" + TEXT, 4) for line in ("1,2,3", "#", "label")],
+    (HEADER + "\n" + with_value(1, 0, "255"), 4),
+    (1000 * TEXT + TEXT[:999], 3001),
+]
 
 
-def test_a_missing_csv_file_names_the_script_that_makes_it(tmp_path):
-    assert "run data_tocsv.py first" in error_line(run("train_network.py", cwd=tmp_path))
-
-
-def test_every_value_is_written_and_read_back(tmp_path):
-    rows = np.random.default_rng(0).integers(0, 256, (100, 785), dtype=np.uint8)
-    rows[:, 0] %= 10
-    np.testing.assert_array_equal(read(tmp_path, to_csv(rows)), rows)
-
-
-def test_the_sample_is_drawn_in_mnist_s_layout():
-    for part in ("training", "testing"):
-        assert sorted(path.name for path in (SAMPLE / part).iterdir()) == list("0123456789")
+@pytest.mark.parametrize("text, line", FAULTS, ids=range(len(FAULTS)))
+def test_a_wrong_csv_file_is_refused_with_the_line(tmp_path, text, line):
+    fault = f"line {line}: not a digit and 784 whole numbers from 0 to 255" if line else "no rows"
+    with pytest.raises(InputError, match=f"x.csv: {fault}$"):
+        read(tmp_path / "x.csv", text)
