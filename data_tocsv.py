@@ -140,14 +140,14 @@ def thumbnail(path, size):
 
 def looks_like_mnist(pixels):
     """Return whether pixels, (784,) uint8, are in MNIST's form: light ink on dark, 14 to 20 long, centred, in greys."""
-    mass, y, x = MOMENTS.dot(pixels)
+    mass, y, x = MOMENTS.dot(pixels).tolist()
     if not (13.6 * mass < y < 15.2 * mass and 13.6 * mass < x < 15.2 * mass):
         return False
     image = pixels.tobytes()  # for so few pixels bytes are faster than arrays
     ink = image.translate(IS_INK)
-    rows = [i for i in range(SIZE) if 1 in ink[SIZE * i : SIZE * (i + 1)]]
-    columns = [i for i in range(SIZE) if 1 in ink[i::SIZE]]
-    length = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1 if rows else 0
+    height = ink.rfind(1) // SIZE - ink.find(1) // SIZE + 1
+    columns = [i for i in range(SIZE) if 1 in ink[i::SIZE]] or [0]
+    length = max(height, columns[-1] - columns[0] + 1)
     return 14 <= length <= 20 and image.strip(b"\0\xff") != b""
 
 
