@@ -1,49 +1,46 @@
-"""Draw strip.png, the README's picture: digits that nobody wrote, as if photographed, and what a network reads in them.
+"""Draw strip.png, the README's picture: photographed digits, what a network saw of each, and what it read.
 
-python .github/draw_strip.py        with network.npz in the folder in which it is run
+python .github/draw_strip.py        with network.npz in the current folder, trained on datasets/sample
 """
 
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFont
 
 REPO = Path(__file__).resolve().parents[1]
-PENS = [(40, 60, 150), (30, 30, 30), (110, 105, 100), (150, 40, 40)]  # ink, felt, pencil, red: RGB
-PAPERS = [(235, 230, 215), (225, 228, 232), (205, 190, 160), (240, 240, 235)]
+sys.path[:0] = [str(REPO), str(REPO / "tests")]
+from conftest import drawn  # noqa: E402
+from scenes import save_scene  # noqa: E402
 
+from data_tocsv import SIZE, thumbnail  # noqa: E402
+from predict import classify_pictures  # noqa: E402
+from train_network import load_network  # noqa: E402
 
-def photograph(drawn, rng):
-    """Return a drawn digit, light on dark, as a phone would see it on paper: RGB PIL.Image, 300 x 300."""
-    ink = drawn.resize((150, 150), Image.Resampling.BICUBIC).rotate(rng.uniform(-8, 8))
-    page = Image.new("L", (300, 300))
-    page.paste(ink, tuple(int(v) for v in rng.integers(40, 110, 2)))
-    ink = np.asarray(page.filter(ImageFilter.GaussianBlur(1)), float)[..., np.newaxis] / 255
-    y, x = np.mgrid[0:1:300j, 0:1:300j][..., np.newaxis]
-    light = 1 - rng.uniform(0, 0.5) * x - rng.uniform(0, 0.4) * y
-    pen, paper = (np.array(colours[rng.integers(len(colours))]) for colours in (PENS, PAPERS))
-    photo = (paper + ink * (pen - paper)) * light + rng.normal(0, 4, (300, 300, 1))
-    return Image.fromarray(photo.clip(0, 255).astype(np.uint8))
+SCENES = ["sheet turned 4 to 12", "sticky note", "whiteboard", "sheet in hand", "spiral notebook"]
+SCENES += ["blackboard", "sheet on checked cloth", "phone", "sheet in colour", "pen beside"]
+SEED = 9
+PHOTO, SEEN, GAP = (126, 168), 84, 10  # pixels
 
 
 def main():
-    rng = np.random.default_rng(11)
-    with tempfile.TemporaryDirectory() as name:
-        for digit in range(10):
-            drawn = sorted((REPO / "datasets/sample/testing" / str(digit)).iterdir())[int(rng.integers(60))]
-            with Image.open(drawn) as picture:
-                photograph(picture, rng).save(Path(name) / f"{digit}.jpg", quality=85)
-        sheet = Path(name) / "sheet.png"
-        subprocess.run([sys.executable, REPO / "predict.py", "-q", name, "--sheet", sheet], check=True)
-        with Image.open(sheet) as picture:
-            half, height = picture.width // 2, picture.height - 26
-            strip = Image.new("RGB", (half + 8, 2 * height), picture.getpixel((0, 0)))
-            for row in (0, 1):  # five digits each
-                strip.paste(picture.crop((row * (half - 4), 26, (row + 1) * half, 26 + height)), (0, row * height + 4))
-        strip.save(Path(__file__).with_name("strip.png"))
+    width, height = PHOTO[0] + SEEN + 3 * GAP, PHOTO[1] + 2 * GAP
+    strip = Image.new("RGB", (5 * width - GAP, 2 * height - GAP), "white")
+    draw, font = ImageDraw.Draw(strip), ImageFont.load_default(48)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [f"{folder}/{digit}.jpg" for digit in range(10)]
+        for digit, (path, scene) in enumerate(zip(paths, SCENES)):
+            save_scene(path, scene, SEED, Image.open(drawn(digit)))
+        for digit, (path, pixels, p) in enumerate(classify_pictures(paths, load_network("network.npz"))):
+            x, y = digit % 5 * width + GAP // 2, digit // 5 * height + GAP // 2
+            strip.paste(thumbnail(path, PHOTO[1]), (x, y))
+            seen = Image.fromarray(pixels.reshape(SIZE, SIZE)).resize((SEEN, SEEN), Image.Resampling.NEAREST)
+            strip.paste(seen, (x + PHOTO[0] + GAP, y))
+            colour = "black" if p.argmax() == digit else "red"
+            middle = x + PHOTO[0] + GAP + SEEN // 2, y + SEEN + (PHOTO[1] - SEEN) // 2
+            draw.text(middle, str(p.argmax()), colour, font, anchor="mm")
+    strip.save(Path(__file__).with_name("strip.png"), optimize=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import drawn
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
+from scenes import SCENES, save_scene
 
 from data_tocsv import FORMATS, InputError, read_image, thumbnail
 
@@ -322,3 +323,18 @@ def test_a_picture_of_any_shape_is_read_or_refused(size, mode):
         assert read_image(picture if mode == "I;16" else picture.convert(mode)).shape == (784,)
     width, height = thumbnail(picture, 56).size
     assert 4 <= width <= 56 and 4 <= height <= 56
+
+
+# Photographed scenes.
+
+
+def test_photographed_digits_are_found():
+    """Sheets on tables, notes, boards, screens and the rest of tests/scenes.py."""
+    found = []
+    for name in SCENES:
+        for number in (3, 8):
+            file = io.BytesIO()
+            save_scene(file, name, seed=number, digit=drawing(number))
+            with contextlib.suppress(InputError):
+                found.append(likeness(read_image(Image.open(file)), plain(number)) > 0.8)
+    assert sum(found) > 0.8 * 2 * len(SCENES)  # without cut_out_sheet about half
