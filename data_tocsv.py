@@ -84,7 +84,7 @@ def open_image(path, side=2 * VIEW):
     try:
         if isinstance(path, Image.Image):
             return simplify(path.copy(), side)
-        if not os.path.isfile(path) and os.path.exists(path):  # to open a pipe is to wait for it
+        if not os.path.isfile(path) and os.path.exists(path):  # opening a pipe would block
             raise InputError("neither a file nor a folder that can be listed")
         with Image.open(path, formats=FORMATS) as picture:
             if picture.size == (SIZE, SIZE) and picture.mode == "L" and "exif" not in picture.info:  # MNIST's: fast
@@ -154,7 +154,7 @@ def looks_like_mnist(pixels):
 def find_digit(picture, looks=3):
     """Return how dark the digit in a grey picture is: (height, width) float32, 0 = paper, above 1 = ink.
 
-    A sheet of paper is cut out first. What is small on a page is looked at again from nearby.
+    A sheet of paper is cut out first. A digit that is small on the page is cropped, and looked at again enlarged.
     """
     scale = -(-max(picture.size) // VIEW)
     view = picture.reduce(scale)
@@ -164,7 +164,7 @@ def find_digit(picture, looks=3):
     darkness = darkness - np.maximum(ruled_lines(darkness), np.transpose(ruled_lines(darkness.T)))
     threshold, certain = thresholds(darkness)
     labels = connected_components(darkness > threshold)
-    digit = main_components(labels * occurs(labels[darkness > certain], labels)[labels])
+    digit = main_components(labels * components_in(labels[darkness > certain], labels)[labels])
     left, top, right, bottom = bounds(digit)
     margin = 1 + max(right - left, bottom - top) // 4
     if not looks or scale == 1 or 4 * margin > max(darkness.shape) / 4:
@@ -202,11 +202,11 @@ def cut_out_sheet(picture, view):
         if border_of(side).all() or not side.any():
             continue
         labels = connected_components(side, diagonal)
-        sheet = labels == spans(labels).argmax()
+        sheet = labels == component_scores(labels).argmax()
         if diagonal and border_of(sheet).any():
             return None
         labels = connected_components(~sheet, not diagonal)
-        around = occurs(border_of(labels), labels)[labels] & ~sheet
+        around = components_in(border_of(labels), labels)[labels] & ~sheet
         if side[around].mean() < 0.5 and is_sheet(grey, sheet, around):
             cut, mask = picture.copy(), Image.fromarray(255 * np.uint8(dilate(around)))
             paper = Image.fromarray(np.uint8(255 * plane(grey, sheet).clip(0, 1)))
@@ -218,8 +218,8 @@ def cut_out_sheet(picture, view):
 def is_sheet(grey, sheet, around):
     """Return whether a component (bool), with other greys around it (bool), is a sheet of paper.
 
-    With its holes filled it is a quadrangle. Half of the difference between the sheet and what is around it is made at
-    its edge, at once, and something on it differs as much from the paper.
+    With its holes filled it is a quadrangle. At least half of the difference in brightness appears within two pixels of
+    its edge, and something on it differs as much from the paper.
     """
     filled = ~around
     inner = filled & ~dilate(around, 2)
@@ -256,7 +256,7 @@ def border_of(array):
 def subtract_background(channel):
     """Return how much of the paper's light each pixel lacks, (height, width) float32: 0 = paper, 1 = black."""
     values, (least, most) = np.asarray(channel, np.float32), channel.getextrema()
-    leeway = 2 if max(channel.size) <= SMALL else 1  # edges are soft in a small picture, and chance is strong
+    leeway = 2 if max(channel.size) <= SMALL else 1  # small pictures have soft edges and noisy statistics
     middling = np.abs(2 * values - least - most) < (most - least) / 3
     plain = most - least > 127 and middling.mean() < FLAT * leeway
     around = channel.filter(ImageFilter.BoxBlur(max(channel.size) // (1 if plain else 6)))
@@ -295,7 +295,7 @@ def plane(values, page):
 def closing(channel):
     """Return a grey closing of the picture, (height, width) float32: the paper's light without the ink.
 
-    It is made of cells of 4 x 4 pixels, continued over the border as they run: light that falls off there is no ink.
+    It is made of cells of 4 x 4 pixels. They are continued over the border, so a shadow there is not taken for ink.
     """
     cells = np.asarray(channel.reduce(4).filter(ImageFilter.MaxFilter(STROKE)), np.int16)
     reach = min(STROKE // 2, min(cells.shape) - 1)
@@ -307,7 +307,7 @@ def closing(channel):
 def ruled_lines(darkness):
     """Return how dark the horizontal ruled lines are, (height, width) float32: thin, from edge to edge."""
     height, width = darkness.shape
-    if max(height, width) <= SMALL or min(height, width) < 32:
+    if max(height, width) <= SMALL:
         return 0
     pieces = np.asarray(Image.fromarray(darkness).resize((16, height), Image.Resampling.BOX)).clip(0)
     if pieces.max(axis=0).min() < FAINT:  # a line, and no stroke, is in all pieces
@@ -320,7 +320,7 @@ def ruled_lines(darkness):
     line = sheared.min(axis=2)
     best = (line**2).sum(axis=1).argmax()
     beside = np.maximum(np.roll(sheared[best], 4, axis=0), np.roll(sheared[best], -4, axis=0))
-    line = (line[best] - np.median(beside, axis=1)).clip(0)  # what is thicker is no line
+    line = (line[best] - np.median(beside, axis=1)).clip(0)  # thicker marks are not lines
     return line[rows[9:-9] - np.round(drops[best] * np.linspace(-0.5, 0.5, width)).astype(int)]
 
 
@@ -357,20 +357,20 @@ def connected_components(ink, diagonal=True):
     return number[label][runs].reshape(-1, width)[1:-1, 1:-1]
 
 
-def occurs(part, labels):
+def components_in(part, labels):
     """Return whether each component of `labels` occurs in a part of them, (components,) bool."""
     return np.bincount(part.ravel(), minlength=labels.max() + 1) > 0
 
 
 def main_components(labels):
-    """Return the ink (bool) of the component that spans most, and of those near it, but for specks.
+    """Return the ink (bool) of the component with the highest score and of those near it, without specks.
 
-    What touches the border is a neighbour's stroke, unless all components do, or it spans far more than the others. A
-    small picture holds nothing but the digit: there all components are near.
+    What touches the border is a neighbour's stroke, unless all components do, or its score is far higher than theirs. In
+    a small picture all components are near. Raises InputError if there is no digit, or several.
     """
     size = np.bincount(labels.ravel())
-    border = occurs(border_of(labels), labels)
-    main = (spans(labels) * np.where(border, SPECK, 1)).argmax()
+    border = components_in(border_of(labels), labels)
+    main = (component_scores(labels) * np.where(border, SPECK, 1)).argmax()
     if not main:
         raise InputError(NO_DIGIT)
     keep = (size > SPECK * size[main]) & (border <= border[main])
@@ -383,7 +383,7 @@ def main_components(labels):
         raise InputError(SEVERAL)
     margin = max(right - left, bottom - top) // 2 if max(labels.shape) > SMALL else SMALL
     near = labels[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
-    return (keep & occurs(near, labels))[labels]
+    return (keep & components_in(near, labels))[labels]
 
 
 def beside(box, other):
@@ -393,11 +393,11 @@ def beside(box, other):
     return gap > 1 + heights[1] // 12 and heights[0] > 0.6 * heights[1]
 
 
-def spans(labels):
-    """Return how far each component reaches around itself, (components,) float: 0 for paper.
+def component_scores(labels):
+    """Return a score for each component, (components,) float: high for long strokes, low for blots, 0 for paper.
 
-    It is size x openness^4. Openness is the area of the ellipse with the component's second moments, as a share of its
-    size: strokes reach farther than they fill, a pen or a blot does not.
+    It is size x openness^4. Openness is the area of the ellipse with the component's second moments, divided by its
+    size. A pen that lies on the page fills its ellipse, a digit does not.
     """
     y, x = np.nonzero(labels)
     number = labels[y, x]
@@ -429,7 +429,10 @@ def dilate(ink, radius=1):
 
 
 def normalize_stroke_width(darkness):
-    """Return the ink (bool), about 80 pixels long, its stroke width made MNIST's: a thick pen's half the way."""
+    """Return the ink (bool), about 80 pixels long, with MNIST's stroke width.
+
+    A thick stroke is thinned by half of the difference only, so that it does not break.
+    """
     box = bounds(darkness > 0)
     longest = max(box[2] - box[0], box[3] - box[1])
     darkness = np.pad(darkness[box[1] : box[3], box[0] : box[2]], 2 + longest // 8)

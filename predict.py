@@ -53,7 +53,7 @@ def predict(path, network=None):
         return [digit for _, digit, _ in predict_folder(path, network)]
     ((_, pixels, p),) = classify_pictures([path], load_network(network or find_network()))
     if p is None:
-        raise InputError(f"{path}: {pixels}")
+        raise InputError(f"{'picture' if isinstance(path, Image.Image) else path}: {pixels}")
     return int(p.argmax())
 
 
