@@ -365,7 +365,7 @@ def components_in(part, labels):
 def main_components(labels):
     """Return the ink (bool) of the component with the highest score and of those near it, without specks.
 
-    What touches the border is a neighbour's stroke, unless all components do, or its score is far higher than theirs. In
+    What touches the border is a neighbour's stroke, unless all do, or its score is far higher than the others'. In
     a small picture all components are near. Raises InputError if there is no digit, or several.
     """
     size = np.bincount(labels.ravel())
