@@ -40,7 +40,7 @@ def main():
             colour = "black" if p.argmax() == digit else "red"
             middle = x + PHOTO[0] + GAP + SEEN // 2, y + SEEN + (PHOTO[1] - SEEN) // 2
             draw.text(middle, str(p.argmax()), colour, font, anchor="mm")
-    strip.save(Path(__file__).with_name("strip.png"), optimize=True)
+    strip.quantize(256).save(Path(__file__).with_name("strip.png"), optimize=True)
 
 
 if __name__ == "__main__":
