@@ -723,13 +723,15 @@ def main(argv=None):
     for folder, *parts in zip(args.folders, training, testing):
         if not any(parts):
             raise InputError(f"{folder}: no pictures: {LAYOUT}")
+    for csv, parts in (TRAIN_CSV, training), (TEST_CSV, testing):
+        if not any(parts):
+            target = os.path.join(args.output, os.path.basename(csv))
+            raise InputError(f"{target}: no pictures for it in {', '.join(args.folders)}: {LAYOUT}")
     status = 0
     with contextlib.ExitStack() as stack:  # both files are replaced, or neither
         for csv, parts in (TRAIN_CSV, training), (TEST_CSV, testing):
             target = os.path.join(args.output, os.path.basename(csv))
             pictures = sum(parts, [])
-            if not pictures:
-                raise InputError(f"{target}: no pictures for it in {', '.join(args.folders)}: {LAYOUT}")
             file = stack.enter_context(replacing(target))
             count = write_rows(file, pictures, quiet=args.quiet, desc=os.path.basename(target), unit=" pictures")
             if not count:
