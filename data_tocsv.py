@@ -10,6 +10,7 @@ three scripts share (`run`, `replacing`, `progress`, `log`), and the command (`m
 import argparse
 import contextlib
 import io
+import math
 import os
 import re
 import signal
@@ -53,7 +54,7 @@ PEN = 2.6  # stroke width in the 20 x 20 box, in pixels; MNIST's mean is 2.8
 # Multiplied by a 28 x 28 image, these give its mass and its first moments in y and x (pixel centres are at +0.5).
 MOMENTS = np.array([np.ones((SIZE, SIZE)), *(np.indices((SIZE, SIZE)) + 0.5)], np.float32).reshape(3, PIXELS)
 IS_INK = bytes(value > 64 for value in range(256))  # JPEG artefacts stay below
-TURNS = np.radians(np.arange(0, 90, 3))
+TURNS = np.exp(1j * np.radians(np.arange(0, 90, 3)))
 
 
 class InputError(ValueError):
@@ -81,25 +82,22 @@ def open_image(path, side=2 * VIEW):
 
     Raises InputError with the reason if it cannot be read.
     """
+    if isinstance(path, Image.Image):
+        return simplify(path.copy(), side)
+    if not os.path.isfile(path) and os.path.exists(path):  # opening a pipe would block
+        raise InputError("neither a file nor a folder that can be listed")
     try:
-        if isinstance(path, Image.Image):
-            return simplify(path.copy(), side)
-        if not os.path.isfile(path) and os.path.exists(path):  # opening a pipe would block
-            raise InputError("neither a file nor a folder that can be listed")
         with Image.open(path, formats=FORMATS) as picture:
             if picture.size == (SIZE, SIZE) and picture.mode == "L" and "exif" not in picture.info:  # MNIST's: fast
                 picture.load()
                 return picture
-            pixels = picture.width * picture.height
+            size = picture.size
             picture.draft(None, (side, side))  # a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size
-            if "progressive" not in picture.info:  # a progressive one is held in memory at full size
-                pixels = picture.width * picture.height
+            pixels = math.prod(size if "progressive" in picture.info else picture.size)  # progressive: held in full
             if pixels > MAX_PIXELS:
-                raise InputError(TOO_LARGE)
+                raise Image.DecompressionBombError
             with decoding_large if pixels > LARGE_PICTURE else contextlib.nullcontext():
                 return simplify(picture, side)
-    except InputError:
-        raise
     except (Image.DecompressionBombError, MemoryError) as error:
         raise InputError(TOO_LARGE) from error
     except (UnidentifiedImageError, KeyError) as error:  # KeyError: an older Pillow has no AVIF
@@ -113,29 +111,21 @@ def simplify(picture, side):
     ImageOps.exif_transpose(picture, in_place=True)
     factor = max(1, max(picture.size) // side)
     if picture.mode[0] in "IF":  # 16 or 32 bits a pixel, of which a scanner uses what it likes
-        values = np.nan_to_num(np.array(picture, np.float32), copy=False, posinf=0, neginf=0)
-        values -= values.min()
-        values *= 255 / max(values.max(), 1e-30)
+        values = np.nan_to_num(np.asarray(picture, np.float32), posinf=0, neginf=0)
+        values = (values - values.min()) * (255 / max(np.ptp(values), 1e-30))
         return Image.fromarray(values.astype(np.uint8)).reduce(factor)
     if picture.mode == "RGBA" and picture.getchannel("A").getextrema()[0] == 255:
         picture = picture.convert("RGB")  # opaque
     if not picture.has_transparency_data:
-        if picture.mode not in ("L", "RGB", "CMYK"):
+        if picture.mode not in ("L", "RGB"):
             picture = picture.convert("L" if picture.mode == "1" else "RGB")
-        picture = picture.reduce(factor)
-        return picture.convert("RGB") if picture.mode == "CMYK" else picture
-    picture = (picture if picture.mode == "RGBA" else picture.convert("RGBA")).reduce(factor)
+        return picture.reduce(factor)
+    picture = picture.convert("RGBA").reduce(factor)
     for page in ("white", "black"):
         opaque = Image.alpha_composite(Image.new("RGBA", picture.size, page), picture).convert("RGB")
         if opaque.convert("L").getextrema()[0] < 128:  # ink that is nowhere dark on white is meant for a black page
             break
     return opaque
-
-
-def thumbnail(path, size):
-    """Return the picture at `path` as a person sees it: an RGB PIL.Image, at most `size` pixels wide and high."""
-    image = open_image(path, 2 * size).convert("RGB")
-    return image.resize([max(4, round(size * side / max(image.size))) for side in image.size])
 
 
 def looks_like_mnist(pixels):
@@ -158,13 +148,13 @@ def find_digit(picture, looks=3):
     """
     scale = -(-max(picture.size) // VIEW)
     view = picture.reduce(scale)
-    if looks > 1 and (sheet := cut_out_sheet(picture, view)):
+    if looks > 1 and max(view.size) > SMALL and (sheet := cut_out_sheet(picture, view)):
         return find_digit(sheet, looks - 1)
     darkness = subtract_background(view)
     darkness = darkness - np.maximum(ruled_lines(darkness), np.transpose(ruled_lines(darkness.T)))
     threshold, certain = thresholds(darkness)
     labels = connected_components(darkness > threshold)
-    digit = main_components(labels * components_in(labels[darkness > certain], labels)[labels])
+    digit = main_components(labels * np.isin(labels, labels[darkness > certain]))
     left, top, right, bottom = bounds(digit)
     margin = 1 + max(right - left, bottom - top) // 4
     if not looks or scale == 1 or 4 * margin > max(darkness.shape) / 4:
@@ -193,21 +183,19 @@ def cut_out_sheet(picture, view):
     view: the picture averaged down. A sheet, card, screen or frame is one component, light or dark; a dark one lies
     within the picture, else it may be a shadow.
     """
-    if max(view.size) <= SMALL:
-        return None
     view = view.reduce(-(-2 * max(view.size) // VIEW))  # half a VIEW is enough, and takes a quarter of the time
     grey = np.asarray(view, np.float32) / 255
     light = grey > otsu(grey)
     for side, diagonal in ((light, False), (~light, True)):  # a dark line separates light areas, at any slope
-        if border_of(side).all() or not side.any():
+        if border_of(side).all():
             continue
         labels = connected_components(side, diagonal)
         sheet = labels == component_scores(labels).argmax()
-        if diagonal and border_of(sheet).any():
-            return None
         labels = connected_components(~sheet, not diagonal)
-        around = components_in(border_of(labels), labels)[labels] & ~sheet
-        if side[around].mean() < 0.5 and is_sheet(grey, sheet, around):
+        around = np.isin(labels, border_of(labels)) & ~sheet
+        if diagonal and border_of(sheet).any() or not around.any() or side[around].mean() > 0.5:
+            continue
+        if is_sheet(grey, sheet, around):
             cut, mask = picture.copy(), Image.fromarray(255 * np.uint8(dilate(around)))
             paper = Image.fromarray(np.uint8(255 * plane(grey, sheet).clip(0, 1)))
             cut.paste(paper.resize(picture.size), mask=mask.resize(picture.size))
@@ -218,32 +206,31 @@ def cut_out_sheet(picture, view):
 def is_sheet(grey, sheet, around):
     """Return whether a component (bool), with other greys around it (bool), is a sheet of paper.
 
-    With its holes filled it is a quadrangle. At least half of the difference in brightness appears within two pixels of
-    its edge, and something on it differs as much from the paper.
+    With its holes filled it is a quadrangle. At least half of the difference in brightness appears within two pixels
+    of its edge, and something on it differs as much from the paper.
     """
     filled = ~around
-    inner = filled & ~dilate(around, 2)
-    if not inner.any() or not is_quadrangle(filled):
+    if not is_quadrangle(filled):
         return False
-    near, outer = dilate(around), around & dilate(filled)
-    farther = around & dilate(filled, 2) & ~outer
-    step = np.median(grey[filled & near]) - np.median(grey[farther if farther.any() else outer])
+    outer = around & dilate(filled, 2)
+    farther = outer & ~dilate(filled)
+    step = np.median(grey[filled & dilate(around)]) - np.median(grey[farther if farther.any() else outer])
+    content = np.abs(grey - plane(grey, sheet))[filled & ~dilate(around, 2)].max(initial=0)
     half = abs(np.median(grey[sheet]) - np.median(grey[around])) / 2
-    return abs(step) > half and np.abs(grey - plane(grey, sheet))[inner].max() > half
+    return abs(step) > half and content > half
 
 
 def is_quadrangle(ink):
     """Return whether the ink has four straight sides: it covers most of the quadrangle between its outermost points."""
     rows = np.flatnonzero(ink.any(axis=1))  # the outermost points are the first or the last of their rows
-    y = np.append(rows, rows)
-    x = np.append(ink[rows].argmax(axis=1), ink.shape[1] - 1 - ink[rows, ::-1].argmax(axis=1))
-    cos, sin = np.cos(TURNS), np.sin(TURNS)
-    u, v = np.outer(x, cos) + np.outer(y, sin), np.outer(y, cos) - np.outer(x, sin)  # (points, turns)
-    corners = np.array([side.argmax(axis=0) for side in (u, v, -u, -v)])  # (4, turns)
-    (ax, ay), (bx, by) = ((x[i] - x[j], y[i] - y[j]) for i, j in ((corners[0], corners[2]), (corners[1], corners[3])))
-    best = corners[:, np.abs(ax * by - ay * bx).argmax()]  # the diagonals' cross product is twice the area
+    columns = np.append(ink[rows].argmax(axis=1), ink.shape[1] - 1 - ink[rows, ::-1].argmax(axis=1))
+    points = columns + 1j * np.append(rows, rows)  # complex, so that multiplying turns them
+    turned = np.outer(points, TURNS)
+    corners = points[[turned.real.argmax(0), turned.imag.argmax(0), turned.real.argmin(0), turned.imag.argmin(0)]]
+    first, second = corners[2:] - corners[:2]  # the diagonals, whose cross product is twice the area
+    best = corners[:, np.abs((first * second.conj()).imag).argmax()]
     drawing = Image.new("1", ink.shape[::-1])
-    ImageDraw.Draw(drawing).polygon([(int(x[i]), int(y[i])) for i in best], fill=1)
+    ImageDraw.Draw(drawing).polygon([(int(point.real), int(point.imag)) for point in best], fill=1)
     quadrangle = np.asarray(drawing)
     return (ink & quadrangle).sum() > QUADRANGLE * (ink | quadrangle).sum()
 
@@ -274,8 +261,7 @@ def subtract_background(channel):
         background = np.median(values[page])
     darkness = (background - values) / np.maximum(background, 1)
     steps = sum((np.diff(darkness, axis=axis) ** 2).sum() for axis in (0, 1))
-    noise = steps > ROUGH * 4 * darkness.var() * darkness.size
-    if least == most or noise or not plain and abs(skewness) < SKEW * leeway:
+    if steps > ROUGH * 4 * darkness.var() * darkness.size or not plain and abs(skewness) < SKEW * leeway:
         raise InputError(NO_DIGIT)
     return darkness
 
@@ -341,25 +327,17 @@ def connected_components(ink, diagonal=True):
     Each row's runs of ink are numbered, and runs that touch take the smaller number until nothing changes.
     """
     width = ink.shape[1] + 2
-    flat = np.zeros((len(ink) + 2, width), bool)
-    flat[1:-1, 1:-1] = ink
-    flat = flat.ravel()
+    flat = np.pad(ink, 1).ravel()
     runs = np.cumsum(flat & ~np.roll(flat, 1)) * flat
     here = np.flatnonzero(flat)
     pairs = np.hstack([(runs[here], runs[here + width + shift]) for shift in ((-1, 0, 1) if diagonal else (0,))])
     pairs = pairs[:, (pairs[1] > 0) & np.diff(pairs, prepend=0).any(axis=0)]  # each about once
-    label = np.arange(runs.max(initial=0) + 1)
+    label = np.arange(runs.max() + 1)
     while (label[pairs[0]] != label[pairs[1]]).any():
         first, second = label[pairs]
         np.minimum.at(label, np.maximum(first, second), np.minimum(first, second))
         label = label[label]
-    number = np.cumsum(label == np.arange(len(label))) - 1
-    return number[label][runs].reshape(-1, width)[1:-1, 1:-1]
-
-
-def components_in(part, labels):
-    """Return whether each component of `labels` occurs in a part of them, (components,) bool."""
-    return np.bincount(part.ravel(), minlength=labels.max() + 1) > 0
+    return label[runs].reshape(-1, width)[1:-1, 1:-1]
 
 
 def main_components(labels):
@@ -369,21 +347,19 @@ def main_components(labels):
     a small picture all components are near. Raises InputError if there is no digit, or several.
     """
     size = np.bincount(labels.ravel())
-    border = components_in(border_of(labels), labels)
+    border = np.isin(np.arange(len(size)), border_of(labels))
     main = (component_scores(labels) * np.where(border, SPECK, 1)).argmax()
-    if not main:
-        raise InputError(NO_DIGIT)
     keep = (size > SPECK * size[main]) & (border <= border[main])
     keep[0] = False
     for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
         if side[0] != main and (side == side[0]).all():  # the edge of a table, or of a scanner's glass
             keep[side[0]] = False
-    box = left, top, right, bottom = bounds(labels == main)
+    box = left, top, right, bottom = bounds(labels == main if main else keep)
     if any(beside(box, bounds(labels == other)) for other in np.flatnonzero(keep)):
         raise InputError(SEVERAL)
     margin = max(right - left, bottom - top) // 2 if max(labels.shape) > SMALL else SMALL
     near = labels[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
-    return (keep & components_in(near, labels))[labels]
+    return np.isin(labels, near) & keep[labels]
 
 
 def beside(box, other):

@@ -17,7 +17,7 @@ from collections import Counter
 from itertools import islice
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from data_tocsv import (
     SIZE,
@@ -25,12 +25,12 @@ from data_tocsv import (
     label_of,
     log,
     make_parser,
+    open_image,
     printable,
     progress,
     read_images,
     replacing,
     run,
-    thumbnail,
     walk,
 )
 from train_network import NETWORK, classify, load_network
@@ -124,8 +124,8 @@ def draw_sheet(answers):
     for index, (path, pixels, p) in enumerate(answers):
         x, y = 8 + index % 10 * TILE[0], 8 + index // 10 * TILE[1]
         draw.text((x, y + 67), path[-22:].encode("ascii", "replace").decode(), "grey")
-        with contextlib.suppress(InputError):
-            sheet.paste(thumbnail(path, 56), (x, y))
+        with contextlib.suppress(ValueError):  # unreadable, or too narrow
+            sheet.paste(ImageOps.contain(open_image(path).convert("RGB"), (56, 56)), (x, y))
         if p is None:
             draw.text((x + 60, y), textwrap.fill(str(pixels), 11, max_lines=4), "red")
             continue

@@ -7,14 +7,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPO), str(REPO / "tests")]
 from conftest import drawn  # noqa: E402
 from scenes import save_scene  # noqa: E402
 
-from data_tocsv import SIZE, thumbnail  # noqa: E402
+from data_tocsv import SIZE, open_image  # noqa: E402
 from predict import classify_pictures  # noqa: E402
 from train_network import load_network  # noqa: E402
 
@@ -34,7 +34,8 @@ def main():
             save_scene(path, scene, SEED, Image.open(drawn(digit)))
         for digit, (path, pixels, p) in enumerate(classify_pictures(paths, load_network("network.npz"))):
             x, y = digit % 5 * width + GAP // 2, digit // 5 * height + GAP // 2
-            strip.paste(thumbnail(path, PHOTO[1]), (x, y))
+            photo = open_image(path, 2 * PHOTO[1]).convert("RGB")
+            strip.paste(ImageOps.contain(photo, (PHOTO[1], PHOTO[1])), (x, y))
             seen = Image.fromarray(pixels.reshape(SIZE, SIZE)).resize((SEEN, SEEN), Image.Resampling.NEAREST)
             strip.paste(seen, (x + PHOTO[0] + GAP, y))
             colour = "black" if p.argmax() == digit else "red"

@@ -12,7 +12,7 @@ from conftest import REPO, run
 from PIL import Image, ImageDraw
 from test_read_image import drawing, encoded
 
-from data_tocsv import MAX_PIXELS, TOO_LARGE, InputError, read_csv, read_image, read_images, thumbnail, to_csv
+from data_tocsv import MAX_PIXELS, TOO_LARGE, InputError, open_image, read_csv, read_image, read_images, to_csv
 from train_network import load_network
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Pillow warns about odd files
@@ -57,7 +57,7 @@ def test_a_broken_picture_is_read_or_refused_with_a_reason(tmp_path):
             reasons.append(result)
         else:
             assert result.shape == (784,) and result.dtype == np.uint8
-            assert max(thumbnail(tmp_path / "x.jpg", 56).size) == 56
+            assert open_image(tmp_path / "x.jpg").mode in ("L", "RGB")
     assert 100 < len(reasons) < 500
 
 

@@ -14,7 +14,7 @@ from conftest import drawn
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from scenes import SCENES, save_scene
 
-from data_tocsv import FORMATS, InputError, read_image, thumbnail
+from data_tocsv import FORMATS, InputError, open_image, read_image
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 COUNT = 20  # drawings, two of each digit
@@ -216,7 +216,7 @@ def test_every_format_and_mode(tmp_path):
     for kind, data in files.items():
         (tmp_path / "x.jpg").write_bytes(data)  # the contents count, not the name
         assert likeness(read_image(tmp_path / "x.jpg"), plain(2)) > LEAST, kind
-        assert thumbnail(tmp_path / "x.jpg", 56).size == (56, 56), kind
+        assert open_image(tmp_path / "x.jpg").mode in ("L", "RGB"), kind
 
 
 @pytest.mark.parametrize("form", [large, drawing])
@@ -321,8 +321,7 @@ def test_a_picture_of_any_shape_is_read_or_refused(size, mode):
     picture = Image.fromarray(values.astype(np.uint16 if mode == "I;16" else np.uint8))
     with contextlib.suppress(InputError):
         assert read_image(picture if mode == "I;16" else picture.convert(mode)).shape == (784,)
-    width, height = thumbnail(picture, 56).size
-    assert 4 <= width <= 56 and 4 <= height <= 56
+    assert max(open_image(picture).size) < 512
 
 
 # Photographed scenes.
