@@ -553,7 +553,7 @@ def first_fault(path):
                 if line.strip() and not (number == 1 and line.startswith("label")):
                     parse_rows([line])
             except (ValueError, Warning):
-                return f"line {number}: not a digit and {PIXELS} whole numbers from 0 to 255"
+                return f"line {number}: expected a digit and {PIXELS} whole numbers from 0 to 255"
     return "no rows"
 
 
@@ -575,6 +575,7 @@ def run(main):
         status = main()
         print(end="", flush=True)
     except KeyboardInterrupt:
+        log("interrupted")
         status = 130
     except BrokenPipeError:  # the reader of our output (head, say) has had enough: send the rest to nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -685,7 +686,7 @@ def main(argv=None):
     parser = make_parser(
         "Turn folders of digit pictures into train_images.csv and test_images.csv.",
         "A FOLDER holds a sub-folder with train in its name, one with test, or both; each has sub-folders 0 to 9.\n"
-        "The rows of several FOLDERs are concatenated.\n\n"
+        "Several FOLDERs are put together.\n\n"
         "examples: python data_tocsv.py datasets/sample\n"
         "          python data_tocsv.py datasets/mnist my_digits",
     )
@@ -704,7 +705,7 @@ def main(argv=None):
             target = os.path.join(args.output, os.path.basename(csv))
             raise InputError(f"{target}: no pictures for it in {', '.join(args.folders)}: {LAYOUT}")
     status = 0
-    with contextlib.ExitStack() as stack:  # both files are replaced, or neither
+    with contextlib.ExitStack() as stack:  # no file is replaced if either fails
         for csv, parts in (TRAIN_CSV, training), (TEST_CSV, testing):
             target = os.path.join(args.output, os.path.basename(csv))
             pictures = sum(parts, [])

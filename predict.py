@@ -123,7 +123,8 @@ def draw_sheet(answers):
     draw = ImageDraw.Draw(sheet)
     for index, (path, pixels, p) in enumerate(answers):
         x, y = 8 + index % 10 * TILE[0], 8 + index // 10 * TILE[1]
-        draw.text((x, y + 67), path[-22:].encode("ascii", "replace").decode(), "grey")
+        name = path if len(path) <= 22 else f"...{path[-19:]}"
+        draw.text((x, y + 67), name.encode("ascii", "replace").decode(), "grey")
         with contextlib.suppress(ValueError):  # unreadable, or too narrow
             sheet.paste(ImageOps.contain(open_image(path).convert("RGB"), (56, 56)), (x, y))
         if p is None:
@@ -159,7 +160,7 @@ def parse_args(argv):
     add("paths", nargs="+", metavar="PATH", help="picture, folder, or - for paths from stdin, one a line")
     add("--network", metavar="NPZ", help="network to use (default: network.npz, here or beside this script)")
     add("-o", "--output", metavar="CSV", help="also write path,digit,confidence,p0,...,p9 to this file")
-    add("--sheet", metavar="PNG", help=f"also draw up to {ON_SHEET} pictures with their answers, wrong ones first")
+    add("--sheet", metavar="PNG", help=f"also draw up to {ON_SHEET} answers, mistakes in folders 0 to 9 first")
     args = parser.parse_args(argv)
     for name, suffix in (args.output, ".csv"), (args.sheet, ".png"):
         if name and not name.lower().endswith(suffix):  # it might be a picture

@@ -131,7 +131,7 @@ def train(
                 velocity[name] = momentum * velocity[name] + grads[name]  # heavy ball (Polyak 1964)
                 p -= rate * (velocity[name] + batch_size * weight_decay * p)  # decay (Loshchilov & Hutter 2019)
         if not (np.isfinite(loss) and is_sound(params)):
-            raise InputError(f"epoch {epoch + 1}: training diverged: lower --learning-rate")
+            raise InputError(f"epoch {epoch + 1}: training diverged: lower --learning-rate or --momentum")
         yield loss / len(labels)
 
 
@@ -245,12 +245,12 @@ def parse_args(argv):
     add("--test", default=TEST_CSV, metavar="CSV", help="test images (default: %(default)s)")
     add("-o", "--output", default=NETWORK, metavar="NPZ", help="where to save the network (default: %(default)s)")
     add("--epochs", type=int, help="passes over the training images (default: %(default)s)")
-    add("--learning-rate", type=float, help="step size per image (default: %(default)s)")
+    add("--learning-rate", type=float, help="how far each step goes, per image (default: %(default)s)")
     add("--batch-size", type=int, help="images per step (default: %(default)s)")
     add("--momentum", type=float, help="fraction of the previous update kept (default: %(default)s)")
-    add("--weight-decay", type=float, help="pull of the weights towards 0 (default: %(default)s)")
+    add("--weight-decay", type=float, help="how strongly weights are pulled towards 0 (default: %(default)s)")
     add("--no-distortion", dest="distortion", action="store_false", help="train on the images just as they are")
-    add("--resume", metavar="NPZ", help="continue from this network; the learning rate starts anew")
+    add("--resume", metavar="NPZ", help="train this network further; the learning rate starts high again")
     add("--seed", type=int, default=1, help="random seed (default: %(default)s)")
     parser.set_defaults(**train.__kwdefaults__)
     args = parser.parse_args(argv)
@@ -259,7 +259,7 @@ def parse_args(argv):
     for name in "epochs", "batch_size", "learning_rate", "momentum", "weight_decay", "seed":
         least = 1 if name in ("epochs", "batch_size") else 0
         if not least <= getattr(args, name) < 1e9:  # nor NaN
-            parser.error(f"argument --{name.replace('_', '-')}: must be at least {least}, and less than 1e9")
+            parser.error(f"argument --{name.replace('_', '-')}: must be {least} or more, and below 1e9")
     return args
 
 

@@ -270,6 +270,6 @@ FAULTS = [
 
 @pytest.mark.parametrize("text, line", FAULTS, ids=range(len(FAULTS)))
 def test_a_wrong_csv_file_is_refused_with_the_line(tmp_path, text, line):
-    fault = f"line {line}: not a digit and 784 whole numbers from 0 to 255" if line else "no rows"
+    fault = f"line {line}: expected a digit and 784 whole numbers from 0 to 255" if line else "no rows"
     with pytest.raises(InputError, match=f"x.csv: {fault}$"):
         read(tmp_path / "x.csv", text)
