@@ -187,15 +187,12 @@ def cut_out_sheet(picture, view):
     grey = np.asarray(view, np.float32) / 255
     light = grey > otsu(grey)
     for side, diagonal in ((light, False), (~light, True)):  # a dark line separates light areas, at any slope
-        if border_of(side).all():
-            continue
         labels = connected_components(side, diagonal)
         sheet = labels == component_scores(labels).argmax()
         labels = connected_components(~sheet, not diagonal)
         around = np.isin(labels, border_of(labels)) & ~sheet
-        if diagonal and border_of(sheet).any() or not around.any() or side[around].mean() > 0.5:
-            continue
-        if is_sheet(grey, sheet, around):
+        within = around.any() and not (diagonal and border_of(sheet).any())
+        if within and side[around].mean() < 0.5 and is_sheet(grey, sheet, around):
             cut, mask = picture.copy(), Image.fromarray(255 * np.uint8(dilate(around)))
             paper = Image.fromarray(np.uint8(255 * plane(grey, sheet).clip(0, 1)))
             cut.paste(paper.resize(picture.size), mask=mask.resize(picture.size))
@@ -279,13 +276,11 @@ def plane(values, page):
 
 
 def closing(channel):
-    """Return a grey closing of the picture, (height, width) float32: the paper's light without the ink.
-
-    It is made of cells of 4 x 4 pixels. They are continued over the border, so a shadow there is not taken for ink.
-    """
+    """Return a grey closing of the picture, (height, width) float32: the paper's light without the ink."""
     cells = np.asarray(channel.reduce(4).filter(ImageFilter.MaxFilter(STROKE)), np.int16)
     reach = min(STROKE // 2, min(cells.shape) - 1)
-    cells = np.pad(cells, reach, mode="reflect", reflect_type="odd").clip(0, 255).astype(np.uint8)
+    cells = np.pad(cells, reach, mode="reflect", reflect_type="odd")  # so that a shadow at the border is not ink
+    cells = cells.clip(0, 255).astype(np.uint8)
     closed = ImageOps.crop(Image.fromarray(cells).filter(ImageFilter.MinFilter(STROKE)), reach)
     return np.asarray(closed.resize(channel.size, Image.Resampling.BICUBIC), np.float32)
 
@@ -321,19 +316,15 @@ def otsu(darkness):
 
 
 def connected_components(ink, diagonal=True):
-    """Return the number of each pixel's component, (height, width) int: 0 = paper. Diagonal neighbours are connected
-    if `diagonal`.
-
-    Each row's runs of ink are numbered, and runs that touch take the smaller number until nothing changes.
-    """
+    """Return the number of each pixel's component, (height, width) int: 0 = paper. Corners connect if `diagonal`."""
     width = ink.shape[1] + 2
     flat = np.pad(ink, 1).ravel()
-    runs = np.cumsum(flat & ~np.roll(flat, 1)) * flat
+    runs = np.cumsum(flat & ~np.roll(flat, 1)) * flat  # each row's runs of ink, numbered
     here = np.flatnonzero(flat)
     pairs = np.hstack([(runs[here], runs[here + width + shift]) for shift in ((-1, 0, 1) if diagonal else (0,))])
     pairs = pairs[:, (pairs[1] > 0) & np.diff(pairs, prepend=0).any(axis=0)]  # each about once
     label = np.arange(runs.max() + 1)
-    while (label[pairs[0]] != label[pairs[1]]).any():
+    while (label[pairs[0]] != label[pairs[1]]).any():  # runs that touch take the smaller number
         first, second = label[pairs]
         np.minimum.at(label, np.maximum(first, second), np.minimum(first, second))
         label = label[label]
@@ -370,19 +361,17 @@ def beside(box, other):
 
 
 def component_scores(labels):
-    """Return a score for each component, (components,) float: high for long strokes, low for blots, 0 for paper.
+    """Return a score for each component, (components,) float: high for long strokes, low for blots and paper.
 
     It is size x openness^4. Openness is the area of the ellipse with the component's second moments, divided by its
     size. A pen that lies on the page fills its ellipse, a digit does not.
     """
     y, x = np.nonzero(labels)
-    number = labels[y, x]
-    count = np.bincount(number, minlength=labels.max() + 1)
-    size = np.maximum(count, 1)
-    means = [np.bincount(number, values, len(size)) / size for values in (y, x)]
-    y, x = y - means[0][number], x - means[1][number]
-    yy, xx, xy = (np.bincount(number, values, len(size)) / size for values in (y * y, x * x, x * y))
-    return (count > 0) * ((yy + 1 / 12) * (xx + 1 / 12) - xy * xy) ** 2 / size**3  # 1 / 12: a pixel's own
+    number, count = labels[y, x], labels.max() + 1
+    size = np.maximum(np.bincount(number, minlength=count), 1)
+    my, mx, yy, xx, xy = (np.bincount(number, values, count) / size for values in (y, x, y * y, x * x, x * y))
+    variances = (yy - my * my + 1 / 12) * (xx - mx * mx + 1 / 12)  # 1 / 12: a pixel's own
+    return (variances - (xy - my * mx) ** 2) ** 2 / size**3
 
 
 def bounds(ink):
@@ -394,9 +383,7 @@ def bounds(ink):
 
 
 def dilate(ink, radius=1):
-    """Return the ink (bool) with all that is within a disc of `radius` pixels around it; eroded if it is negative."""
-    if radius < 0:
-        return ~dilate(~ink, -radius)
+    """Return the ink (bool) with all that is within a disc of `radius` pixels around it."""
     picture = Image.fromarray(255 * np.uint8(ink))
     cross = ImageFilter.Kernel((3, 3), [0, 1, 0, 1, 1, 1, 0, 1, 0], scale=1 / 255)
     for step in range(radius):  # in turn a square and a cross: nearly a disc
@@ -405,10 +392,7 @@ def dilate(ink, radius=1):
 
 
 def normalize_stroke_width(darkness):
-    """Return the ink (bool), about 80 pixels long, with MNIST's stroke width.
-
-    A thick stroke is thinned by half of the difference only, so that it does not break.
-    """
+    """Return the ink (bool), about 80 pixels long, with MNIST's stroke width."""
     box = bounds(darkness > 0)
     longest = max(box[2] - box[0], box[3] - box[1])
     darkness = np.pad(darkness[box[1] : box[3], box[0] : box[2]], 2 + longest // 8)
@@ -419,7 +403,7 @@ def normalize_stroke_width(darkness):
     outline = sum(np.count_nonzero(np.diff(ink, axis=axis)) for axis in (0, 1))
     width = 2 * np.count_nonzero(ink) / (np.pi / 4 * outline)
     change = (PEN * max(right - left, bottom - top) - 20 * width) / (20 - PEN) / 2
-    changed = dilate(ink, round(change if change > 0 else change / 2))
+    changed = dilate(ink, round(change)) if change > 0 else ~dilate(~ink, round(-change / 2))  # by more, it may break
     return changed if changed.any() else ink
 
 
