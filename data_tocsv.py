@@ -345,7 +345,7 @@ def main_components(labels):
     for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
         if side[0] != main and (side == side[0]).all():  # the edge of a table, or of a scanner's glass
             keep[side[0]] = False
-    box = left, top, right, bottom = bounds(labels == main if main else keep)
+    box = left, top, right, bottom = bounds((labels == main) & (labels > 0))
     if any(beside(box, bounds(labels == other)) for other in np.flatnonzero(keep)):
         raise InputError(SEVERAL)
     margin = max(right - left, bottom - top) // 2 if max(labels.shape) > SMALL else SMALL
