@@ -160,7 +160,7 @@ def parse_args(argv):
     add("paths", nargs="+", metavar="PATH", help="picture, folder, or - for paths from stdin, one a line")
     add("--network", metavar="NPZ", help="network to use (default: network.npz, here or beside this script)")
     add("-o", "--output", metavar="CSV", help="also write path,digit,confidence,p0,...,p9 to this file")
-    add("--sheet", metavar="PNG", help=f"also draw up to {ON_SHEET} answers, mistakes in folders 0 to 9 first")
+    add("--sheet", metavar="PNG", help=f"also draw up to {ON_SHEET} pictures with their answers, mistakes first")
     args = parser.parse_args(argv)
     for name, suffix in (args.output, ".csv"), (args.sheet, ".png"):
         if name and not name.lower().endswith(suffix):  # it might be a picture

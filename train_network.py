@@ -211,7 +211,7 @@ def save_network(params, file):
 def load_network(path):
     """Return the network in an npz file as float32. Raises InputError if the file is missing or not a network."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.lib.npyio.NpzFile(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in SHAPES}
         for name, shape in SHAPES.items():
             if arrays[name].reshape(len(arrays[name]), -1).shape != shape:  # a bias may have one dimension or two
