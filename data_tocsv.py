@@ -82,11 +82,13 @@ def open_image(path, side=2 * VIEW):
 
     Raises InputError with the reason if it cannot be read.
     """
-    if isinstance(path, Image.Image):
-        return simplify(path.copy(), side)
-    if not os.path.isfile(path) and os.path.exists(path):  # opening a pipe would block
+    if (
+        not isinstance(path, Image.Image) and not os.path.isfile(path) and os.path.exists(path)
+    ):  # opening a pipe would block
         raise InputError("neither a file nor a folder that can be listed")
     try:
+        if isinstance(path, Image.Image):
+            return simplify(path.copy(), side)
         with Image.open(path, formats=FORMATS) as picture:
             if picture.size == (SIZE, SIZE) and picture.mode == "L" and "exif" not in picture.info:  # MNIST's: fast
                 picture.load()
@@ -291,7 +293,7 @@ def ruled_lines(darkness):
     if max(height, width) <= SMALL:
         return 0
     pieces = np.asarray(Image.fromarray(darkness).resize((16, height), Image.Resampling.BOX)).clip(0)
-    if pieces.max(axis=0).min() < FAINT:  # a line, and no stroke, is in all pieces
+    if pieces.max(axis=0).min() < FAINT:  # only a line is in all pieces
         return 0
     pieces = np.pad(pieces, ((9, 9), (0, 0)))
     pieces = np.max([np.roll(pieces, shift, axis=0) for shift in (-1, 0, 1)], axis=0)  # a line may lie between rows
@@ -386,7 +388,7 @@ def dilate(ink, radius=1):
     """Return the ink (bool) with all that is within a disc of `radius` pixels around it."""
     picture = Image.fromarray(255 * np.uint8(ink))
     cross = ImageFilter.Kernel((3, 3), [0, 1, 0, 1, 1, 1, 0, 1, 0], scale=1 / 255)
-    for step in range(radius):  # in turn a square and a cross: nearly a disc
+    for step in range(radius):  # cross and square in turn: nearly a disc
         picture = picture.filter(cross if step % 2 == 0 and radius > 1 else ImageFilter.BoxBlur(1))
     return np.asarray(picture) > 0
 
@@ -403,7 +405,7 @@ def normalize_stroke_width(darkness):
     outline = sum(np.count_nonzero(np.diff(ink, axis=axis)) for axis in (0, 1))
     width = 2 * np.count_nonzero(ink) / (np.pi / 4 * outline)
     change = (PEN * max(right - left, bottom - top) - 20 * width) / (20 - PEN) / 2
-    changed = dilate(ink, round(change)) if change > 0 else ~dilate(~ink, round(-change / 2))  # by more, it may break
+    changed = dilate(ink, round(change)) if change > 0 else ~dilate(~ink, round(-change / 2))  # half: else it may break
     return changed if changed.any() else ink
 
 
