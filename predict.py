@@ -180,7 +180,7 @@ def main(argv=None):
         raise InputError(f"{' '.join(args.paths)}: no pictures")
     outputs = {os.path.realpath(path) for path in (args.output, args.sheet) if path}
     for path in paths if any(map(os.path.exists, outputs)) else []:
-        if os.path.realpath(path) in outputs:
+        if "\0" not in path and os.path.realpath(path) in outputs:
             raise InputError(f"{path}: is one of the pictures to read: write to another file")
 
     answers = classify_pictures(progress(paths, args.quiet or sys.stdout.isatty(), unit=" pictures"), params)
