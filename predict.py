@@ -157,10 +157,10 @@ def parse_args(argv):
         "          find photos -name '*.jpg' | python predict.py -o answers.csv -",
     )
     add = parser.add_argument
-    add("paths", nargs="+", metavar="PATH", help="picture, folder, or - for paths from stdin, one a line")
+    add("paths", nargs="+", metavar="PATH", help="picture, folder, or - for paths from stdin, 1 per line")
     add("--network", metavar="NPZ", help="network to use (default: network.npz, here or beside this script)")
     add("-o", "--output", metavar="CSV", help="also write path,digit,confidence,p0,...,p9 to this file")
-    add("--sheet", metavar="PNG", help=f"also draw up to {ON_SHEET} pictures with their answers, mistakes first")
+    add("--sheet", metavar="PNG", help=f"also draw up to {ON_SHEET} pictures and answers, known mistakes first")
     args = parser.parse_args(argv)
     for name, suffix in (args.output, ".csv"), (args.sheet, ".png"):
         if name and not name.lower().endswith(suffix):  # it might be a picture
