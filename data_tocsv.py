@@ -54,7 +54,7 @@ PEN = 2.6  # stroke width in the 20 x 20 box, in pixels; MNIST's mean is 2.8
 # Multiplied by a 28 x 28 image, these give its mass and its first moments in y and x (pixel centres are at +0.5).
 MOMENTS = np.array([np.ones((SIZE, SIZE)), *(np.indices((SIZE, SIZE)) + 0.5)], np.float32).reshape(3, PIXELS)
 IS_INK = bytes(value > 64 for value in range(256))  # JPEG artefacts stay below
-TURNS = np.exp(1j * np.radians(np.arange(0, 90, 3)))
+TURNS = np.exp(1j * np.radians(np.arange(0, 90, 3)))  # as complex factors
 
 
 class InputError(ValueError):
@@ -82,13 +82,11 @@ def open_image(path, side=2 * VIEW):
 
     Raises InputError with the reason if it cannot be read.
     """
-    if (
-        not isinstance(path, Image.Image) and not os.path.isfile(path) and os.path.exists(path)
-    ):  # opening a pipe would block
-        raise InputError("neither a file nor a folder that can be listed")
     try:
         if isinstance(path, Image.Image):
             return simplify(path.copy(), side)
+        if not os.path.isfile(path) and os.path.exists(path):  # opening a pipe would block
+            raise InputError("neither a file nor a folder that can be listed")
         with Image.open(path, formats=FORMATS) as picture:
             if picture.size == (SIZE, SIZE) and picture.mode == "L" and "exif" not in picture.info:  # MNIST's: fast
                 picture.load()
@@ -97,9 +95,11 @@ def open_image(path, side=2 * VIEW):
             picture.draft(None, (side, side))  # a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size
             pixels = math.prod(size if "progressive" in picture.info else picture.size)  # progressive: held in full
             if pixels > MAX_PIXELS:
-                raise Image.DecompressionBombError
+                raise InputError(TOO_LARGE)
             with decoding_large if pixels > LARGE_PICTURE else contextlib.nullcontext():
                 return simplify(picture, side)
+    except InputError:
+        raise
     except (Image.DecompressionBombError, MemoryError) as error:
         raise InputError(TOO_LARGE) from error
     except (UnidentifiedImageError, KeyError) as error:  # KeyError: an older Pillow has no AVIF
@@ -189,6 +189,8 @@ def cut_out_sheet(picture, view):
     grey = np.asarray(view, np.float32) / 255
     light = grey > otsu(grey)
     for side, diagonal in ((light, False), (~light, True)):  # a dark line separates light areas, at any slope
+        if border_of(side).all():  # nothing around it
+            continue
         labels = connected_components(side, diagonal)
         sheet = labels == component_scores(labels).argmax()
         labels = connected_components(~sheet, not diagonal)
@@ -686,14 +688,13 @@ def main(argv=None):
     for folder, *parts in zip(args.folders, training, testing):
         if not any(parts):
             raise InputError(f"{folder}: no pictures: {LAYOUT}")
-    for csv, parts in (TRAIN_CSV, training), (TEST_CSV, testing):
+    targets = [os.path.join(args.output, os.path.basename(csv)) for csv in (TRAIN_CSV, TEST_CSV)]
+    for target, parts in zip(targets, (training, testing)):
         if not any(parts):
-            target = os.path.join(args.output, os.path.basename(csv))
             raise InputError(f"{target}: no pictures for it in {', '.join(args.folders)}: {LAYOUT}")
     status = 0
     with contextlib.ExitStack() as stack:  # no file is replaced if either fails
-        for csv, parts in (TRAIN_CSV, training), (TEST_CSV, testing):
-            target = os.path.join(args.output, os.path.basename(csv))
+        for target, parts in zip(targets, (training, testing)):
             pictures = sum(parts, [])
             file = stack.enter_context(replacing(target))
             count = write_rows(file, pictures, quiet=args.quiet, desc=os.path.basename(target), unit=" pictures")
@@ -701,7 +702,7 @@ def main(argv=None):
                 raise InputError(f"{target}: none of its {len(pictures):,} pictures can be read")
             status = max(status, int(count < len(pictures)))
             log(f"{target}: {count:,} rows", args.quiet)
-    options = "" if args.output == "datasets" else f" --train {args.output}/train_images.csv --test {target}"
+    options = "" if args.output == "datasets" else f" --train {targets[0]} --test {targets[1]}"
     if sum(map(len, training)) < 30_000:  # fewer pictures need more epochs
         options += " --epochs 200"
     log(f"next: python train_network.py{options}", args.quiet)

@@ -34,8 +34,7 @@ def main():
             save_scene(path, scene, SEED, Image.open(drawn(digit)))
         for digit, (path, pixels, p) in enumerate(classify_pictures(paths, load_network("network.npz"))):
             x, y = digit % 5 * width + GAP // 2, digit // 5 * height + GAP // 2
-            photo = open_image(path, 2 * PHOTO[1]).convert("RGB")
-            strip.paste(ImageOps.contain(photo, (PHOTO[1], PHOTO[1])), (x, y))
+            strip.paste(ImageOps.contain(open_image(path, 2 * PHOTO[1]).convert("RGB"), PHOTO), (x, y))
             seen = Image.fromarray(pixels.reshape(SIZE, SIZE)).resize((SEEN, SEEN), Image.Resampling.NEAREST)
             strip.paste(seen, (x + PHOTO[0] + GAP, y))
             colour = "black" if p.argmax() == digit else "red"
