@@ -396,13 +396,15 @@ def dilate(ink, radius=1):
 
 
 def normalize_stroke_width(darkness):
-    """Return the ink (bool), about 80 pixels long, with MNIST's stroke width."""
+    """Return the ink (bool), about 80 pixels long, with MNIST's stroke width. Raises InputError if it is a sheet."""
     box = bounds(darkness > 0)
     longest = max(box[2] - box[0], box[3] - box[1])
     darkness = np.pad(darkness[box[1] : box[3], box[0] : box[2]], 2 + longest // 8)
     size = [round(side * 80 / longest) for side in darkness.shape[::-1]]
     ink = np.asarray(Image.fromarray(darkness).resize(size, Image.Resampling.BICUBIC)) > 1  # enlarged it shows no steps
     left, top, right, bottom = bounds(ink)
+    if Image.fromarray(ink).convert("L").filter(ImageFilter.BoxBlur(16)).getextrema()[1] == 255 and is_quadrangle(ink):
+        raise InputError(NO_DIGIT)  # an empty sheet or card: a 33 x 33 square fits into it
     # The strokes' area is length x width, their outline twice the length, counted in steps: on a slope 4 / pi too many
     outline = sum(np.count_nonzero(np.diff(ink, axis=axis)) for axis in (0, 1))
     width = 2 * np.count_nonzero(ink) / (np.pi / 4 * outline)

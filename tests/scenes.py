@@ -50,7 +50,12 @@ def along(turn, x=W / 2, y=H / 2):
 
 
 def write(rng, page, digit, longest, inks=PENS, box=None, turn=0.0):
-    """Write a digit (PIL.Image, 28 x 28, light on dark) onto a page, 180 to `longest` pixels long, within the box."""
+    """Write a digit (PIL.Image, 28 x 28, light on dark) onto a page, 180 to `longest` pixels long, within the box.
+
+    Without a digit (None) the page stays empty.
+    """
+    if digit is None:
+        return page
     size = float(rng.integers(180, longest))
     small = digit.crop(digit.point(lambda value: 255 * (value > 48)).getbbox())
     small = small.resize([round(size * side / max(small.size)) for side in small.size], BICUBIC)
@@ -271,6 +276,11 @@ SCENES = {  # each is a function of a random generator and a digit
 }
 BLANKS = {
     "blank page": plain,
+    "empty sheet": lambda rng: sheet(rng, None, 0, 40),
+    "empty sheet at an angle": lambda rng: sheet(rng, None, 0, 8, squeeze=rng.uniform(0.1, 0.3)),
+    "empty card": lambda rng: card(rng, None),
+    "empty dark card": lambda rng: card(rng, None, plain(rng, DESK), (52, 54, 62), CHALK, (1, 40)),
+    "empty sticky note": lambda rng: note(rng, None),
     "ruled paper": ruled,
     "squared paper": lambda rng: ruled(rng, squared=True),
     "shadow on a page": lambda rng: cast_shadow(rng, plain(rng)),
@@ -320,7 +330,7 @@ def main():
             refused += p is None
             right += p is not None and p.argmax() == paths[path]
         share = f"{right / args.count:.1%} right" if name in SCENES else ""
-        print(f"{name:22} {share:>12} {refused / args.count:>7.1%} refused", flush=True)
+        print(f"{name:24} {share:>12} {refused / args.count:>7.1%} refused", flush=True)
 
 
 if __name__ == "__main__":

@@ -314,6 +314,14 @@ def test_most_noise_is_refused(side, blur, most):
     assert found <= most * 40
 
 
+@pytest.mark.parametrize("name", ["empty sheet", "empty sheet at an angle", "empty card", "empty dark card"])
+def test_an_empty_sheet_on_a_table_is_refused(tmp_path, name):
+    for seed in range(4):
+        save_scene(tmp_path / "x.jpg", name, seed)
+        with pytest.raises(InputError, match="^no digit found$"):
+            read_image(tmp_path / "x.jpg")
+
+
 @pytest.mark.parametrize("size", [(1, 5000), (5000, 1), (2, 2), (3, 200)])
 @pytest.mark.parametrize("mode", ["L", "RGBA", "I;16"])
 def test_a_picture_of_any_shape_is_read_or_refused(size, mode):
