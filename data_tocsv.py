@@ -2,9 +2,6 @@
 
 Any picture of a digit becomes the 784 pixels that MNIST would have made of it: 28 rows of 28 values, 0 for the
 background to 255 for full ink. A CSV row is `label,p0,...,p783`, without a header.
-
-Sections: one picture (`read_image`), many pictures (`read_images`), CSV files (`to_csv`, `read_csv`), helpers that the
-three scripts share (`run`, `replacing`, `progress`, `log`), and the command (`main`).
 """
 
 import argparse
@@ -17,8 +14,8 @@ import signal
 import sys
 import threading
 import warnings
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageOps, UnidentifiedImageError
@@ -30,26 +27,26 @@ LAYOUT = "a folder must hold training/0 ... training/9, testing/0 ... testing/9,
 TRAIN_CSV = "datasets/train_images.csv"
 TEST_CSV = "datasets/test_images.csv"
 
-FORMATS = ["JPEG", "PNG", "GIF", "BMP", "TIFF", "PPM", "WEBP", "AVIF"]  # others of Pillow's can run programs
+FORMATS = ["JPEG", "PNG", "GIF", "BMP", "TIFF", "PPM", "WEBP", "AVIF"]  # some of Pillow's others run programs
 MAX_PIXELS = 36_000_000  # to decode: an A4 page at 600 dpi
 TOO_LARGE = "too large: scale it down"
 NO_DIGIT = "no digit found"
 SEVERAL = "more than one digit: crop the picture to one"
 LARGE_FILE = 50_000  # bytes: decoding takes longer than starting a task in a thread
-LARGE_PICTURE = 3_000_000  # pixels to decode: pictures above are decoded one at a time, which bounds the memory
+LARGE_PICTURE = 3_000_000  # pixels to decode: larger pictures are decoded one at a time, to save memory
 decoding_large = threading.Lock()
-Image.core.set_block_size(1 << 30)  # a picture is one block of memory: of many small ones each thread keeps some
+Image.core.set_block_size(1 << 30)  # one block of memory for each picture: with many small ones threads keep too much
 
 VIEW = 128  # pixels: longer pictures are averaged down to this, which is about the size of NIST's scans
 SMALL = 56  # pixels: a picture up to this long has no room for sheets, shadows or ruled lines
 QUADRANGLE = 0.85  # share of a quadrangle that a sheet covers; round corners take a tenth, a digit covers up to 0.84
 FLAT = 0.18  # share of pixels in the middle third of the brightness range; plain paper has less, uneven light more
 STROKE = 11  # cells of 4 pixels: darker areas up to this wide are ink, wider ones are shadows
-SKEW = 0.2  # the least skewness of brightness; ink is the minority, and a shadow or noise has as much dark as light
-ROUGH = 0.85  # squared difference of neighbours / variance, as a share of white noise's; digits have at most this
+SKEW = 0.2  # the least skewness of brightness: ink is the minority, but shadow and noise are half dark, half light
+ROUGH = 0.85  # the largest squared difference of neighbours / variance, as a share of white noise's
 FAINT = 0.03  # the least darkness of ink, as a share of the paper's light; JPEG artefacts stay below
 NOISE = 4  # the least darkness of ink, in medians of the paper's noise: about 2.7 standard deviations
-SPECK = 0.05  # components smaller than this share of the main one are dust; those at the border count this much
+SPECK = 0.05  # components smaller than this share of the main one are dust; scores at the border are multiplied by it
 PEN = 2.6  # stroke width in the 20 x 20 box, in pixels; MNIST's mean is 2.8
 # Multiplied by a 28 x 28 image, these give its mass and its first moments in y and x (pixel centres are at +0.5).
 MOMENTS = np.array([np.ones((SIZE, SIZE)), *(np.indices((SIZE, SIZE)) + 0.5)], np.float32).reshape(3, PIXELS)
@@ -112,16 +109,12 @@ def simplify(picture, side):
     """Return an opened picture upright and opaque, L or RGB, averaged down to less than twice `side` pixels."""
     ImageOps.exif_transpose(picture, in_place=True)
     factor = max(1, max(picture.size) // side)
-    if picture.mode[0] in "IF":  # 16 or 32 bits a pixel, of which a scanner uses what it likes
+    if picture.mode[0] in "IF":  # 16 or 32 bits a pixel: the range in use varies
         values = np.nan_to_num(np.asarray(picture, np.float32), posinf=0, neginf=0)
         values = (values - values.min()) * (255 / max(np.ptp(values), 1e-30))
         return Image.fromarray(values.astype(np.uint8)).reduce(factor)
-    if picture.mode == "RGBA" and picture.getchannel("A").getextrema()[0] == 255:
-        picture = picture.convert("RGB")  # opaque
     if not picture.has_transparency_data:
-        if picture.mode not in ("L", "RGB"):
-            picture = picture.convert("L" if picture.mode == "1" else "RGB")
-        return picture.reduce(factor)
+        return picture.convert("L" if picture.mode in ("1", "L") else "RGB").reduce(factor)
     picture = picture.convert("RGBA").reduce(factor)
     for page in ("white", "black"):
         opaque = Image.alpha_composite(Image.new("RGBA", picture.size, page), picture).convert("RGB")
@@ -180,7 +173,7 @@ def thresholds(darkness):
 
 
 def cut_out_sheet(picture, view):
-    """Return the picture of a sheet of paper, what is around it painted over, or None if there is no such sheet.
+    """Return the picture cropped to a sheet of paper, the rest painted over, or None if there is no sheet.
 
     view: the picture averaged down. A sheet, card, screen or frame is one component, light or dark; a dark one lies
     within the picture, else it may be a shadow.
@@ -200,7 +193,8 @@ def cut_out_sheet(picture, view):
             cut, mask = picture.copy(), Image.fromarray(255 * np.uint8(dilate(around)))
             paper = Image.fromarray(np.uint8(255 * plane(grey, sheet).clip(0, 1)))
             cut.paste(paper.resize(picture.size), mask=mask.resize(picture.size))
-            return cut.crop([at * picture.width // view.width for at in bounds(sheet)])
+            sides = zip(bounds(sheet), picture.size * 2, view.size * 2)
+            return cut.crop([at * long // short for at, long, short in sides])
     return None
 
 
@@ -251,7 +245,7 @@ def subtract_background(channel):
     shade = values - np.asarray(around, np.float32)
     square = shade * shade
     skewness = (square * shade).mean() / (square.mean() + 1e-6) ** 1.5
-    if skewness > 0:  # ink is the minority: here what is light
+    if skewness > 0:  # ink is the minority: here it is light
         channel, values = ImageOps.invert(channel), 255 - values
     page = values >= (values.min() + values.max()) / 2
     if not plain:
@@ -290,7 +284,7 @@ def closing(channel):
 
 
 def ruled_lines(darkness):
-    """Return how dark the horizontal ruled lines are, (height, width) float32: thin, from edge to edge."""
+    """Return how dark the ruled lines are, (height, width) float32, or 0: thin, horizontal, from edge to edge."""
     height, width = darkness.shape
     if max(height, width) <= SMALL:
         return 0
@@ -304,13 +298,13 @@ def ruled_lines(darkness):
     sheared = pieces[(rows + shifts[:, np.newaxis]).clip(0, height + 17), np.arange(16)]  # (drops, height, 16)
     line = sheared.min(axis=2)
     best = (line**2).sum(axis=1).argmax()
-    beside = np.maximum(np.roll(sheared[best], 4, axis=0), np.roll(sheared[best], -4, axis=0))
-    line = (line[best] - np.median(beside, axis=1)).clip(0)  # thicker marks are not lines
+    around = np.maximum(np.roll(sheared[best], 4, axis=0), np.roll(sheared[best], -4, axis=0))
+    line = (line[best] - np.median(around, axis=1)).clip(0)  # thicker marks are not lines
     return line[rows[9:-9] - np.round(drops[best] * np.linspace(-0.5, 0.5, width)).astype(int)]
 
 
 def otsu(darkness):
-    """Return the threshold between paper and ink that splits them where they vary least on either side (Otsu 1979)."""
+    """Return the middle of mean paper and mean ink, divided where each varies least (Otsu 1979)."""
     count = np.bincount(np.uint8(255 * darkness.clip(0, 1)).ravel(), minlength=256)
     below, sums = count.cumsum(), (count * np.arange(256)).cumsum()
     above = below[-1] - below
@@ -326,7 +320,7 @@ def connected_components(ink, diagonal=True):
     runs = np.cumsum(flat & ~np.roll(flat, 1)) * flat  # each row's runs of ink, numbered
     here = np.flatnonzero(flat)
     pairs = np.hstack([(runs[here], runs[here + width + shift]) for shift in ((-1, 0, 1) if diagonal else (0,))])
-    pairs = pairs[:, (pairs[1] > 0) & np.diff(pairs, prepend=0).any(axis=0)]  # each about once
+    pairs = pairs[:, (pairs[1] > 0) & np.diff(pairs, prepend=0).any(axis=0)]  # few repeats
     label = np.arange(runs.max() + 1)
     while (label[pairs[0]] != label[pairs[1]]).any():  # runs that touch take the smaller number
         first, second = label[pairs]
@@ -338,8 +332,8 @@ def connected_components(ink, diagonal=True):
 def main_components(labels):
     """Return the ink (bool) of the component with the highest score and of those near it, without specks.
 
-    What touches the border is a neighbour's stroke, unless all do, or its score is far higher than the others'. In
-    a small picture all components are near. Raises InputError if there is no digit, or several.
+    A component at the border is a neighbour's stroke, unless all touch it or this has by far the highest score. In a
+    small picture all components are near. Raises InputError if there is no digit, or several.
     """
     size = np.bincount(labels.ravel())
     border = np.isin(np.arange(len(size)), border_of(labels))
@@ -401,15 +395,15 @@ def normalize_stroke_width(darkness):
     longest = max(box[2] - box[0], box[3] - box[1])
     darkness = np.pad(darkness[box[1] : box[3], box[0] : box[2]], 2 + longest // 8)
     size = [round(side * 80 / longest) for side in darkness.shape[::-1]]
-    ink = np.asarray(Image.fromarray(darkness).resize(size, Image.Resampling.BICUBIC)) > 1  # enlarged it shows no steps
+    ink = np.asarray(Image.fromarray(darkness).resize(size, Image.Resampling.BICUBIC)) > 1  # enlarged: smooth edges
     left, top, right, bottom = bounds(ink)
     if Image.fromarray(ink).convert("L").filter(ImageFilter.BoxBlur(16)).getextrema()[1] == 255 and is_quadrangle(ink):
         raise InputError(NO_DIGIT)  # an empty sheet or card: a 33 x 33 square fits into it
-    # The strokes' area is length x width, their outline twice the length, counted in steps: on a slope 4 / pi too many
+    # Area = length x width. Outline = 2 x length, but counted in pixel steps it is about 4 / pi times too long.
     outline = sum(np.count_nonzero(np.diff(ink, axis=axis)) for axis in (0, 1))
     width = 2 * np.count_nonzero(ink) / (np.pi / 4 * outline)
     change = (PEN * max(right - left, bottom - top) - 20 * width) / (20 - PEN) / 2
-    changed = dilate(ink, round(change)) if change > 0 else ~dilate(~ink, round(-change / 2))  # half: else it may break
+    changed = dilate(ink, round(change)) if change > 0 else ~dilate(~ink, round(-change / 2))  # half: it may break
     return changed if changed.any() else ink
 
 
@@ -434,24 +428,13 @@ def center_by_mass(ink):
 def read_images(paths):
     """Yield, in order, (path, pixels) for each picture, or (path, InputError) if it cannot be read.
 
-    pixels: (784,) uint8. Large files are read ahead in threads, as Pillow decodes in parallel; small ones take less
-    time than a task in a thread.
+    pixels: (784,) uint8. Large files are read in threads, as Pillow decodes in parallel; small ones take less time than
+    a task in a thread.
     """
-    threads, ahead = min(os.cpu_count() or 1, 8), deque()
-    pool = ThreadPoolExecutor(threads)
-    try:
-        for path in paths:
-            large = is_large(path)
-            if large:
-                ahead.append(pool.submit(try_image, path))
-            while len(ahead) > (2 * threads if large else 0):
-                yield ahead.popleft().result()
-            if not large:
-                yield try_image(path)
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    paths = iter(paths)
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        while batch := list(islice(paths, 32)):
+            yield from (pool.map if any(map(is_large, batch)) else map)(try_image, batch)
 
 
 def is_large(path):
@@ -488,12 +471,6 @@ def natural(name):
     return [int(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
-def label_of(path):
-    """Return the digit that the picture's folder is named after (int), or None."""
-    name = os.path.basename(os.path.dirname(path))
-    return int(name) if name in DIGITS else None
-
-
 # CSV files.
 
 
@@ -509,14 +486,12 @@ def to_csv(label, pixels):
 
 
 def read_csv(path):
-    """Return the labels, (n,) uint8, and the pixels, (n, 784) uint8, of a CSV file. A header line is skipped.
+    """Return the labels, (n,) uint8, and the pixels, (n, 784) uint8, of a CSV file.
 
     Raises InputError with the number of the first invalid line, or if the file is missing or empty.
     """
     try:
         with open(path, encoding="utf-8-sig") as file:
-            if not file.readline().startswith("label"):
-                file.seek(0)
             rows = parse_rows(file)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file: run data_tocsv.py first") from error
@@ -526,10 +501,13 @@ def read_csv(path):
 
 
 def parse_rows(lines):
-    """Return the rows, (n, 785) uint8, in lines of CSV text. Raises ValueError or a Warning if one is invalid."""
+    """Return the rows, (n, 785) uint8, in lines of CSV text. Raises ValueError or a Warning if one is invalid.
+
+    A header (label, ...) is skipped as a comment.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # loadtxt only warns about no rows at all, and about 1.0
-        rows = np.loadtxt(lines, np.uint8, delimiter=",", comments=None, ndmin=2)
+        rows = np.loadtxt(lines, np.uint8, delimiter=",", comments="l", ndmin=2)
     if rows.shape[1] != 1 + PIXELS or rows[:, 0].max() > 9:
         raise ValueError
     return rows
@@ -540,7 +518,7 @@ def first_fault(path):
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
             try:
-                if line.strip() and not (number == 1 and line.startswith("label")):
+                if line.strip() and line[0] != "l":
                     parse_rows([line])
             except (ValueError, Warning):
                 return f"line {number}: expected a digit and {PIXELS} whole numbers from 0 to 255"
@@ -552,8 +530,6 @@ def first_fault(path):
 
 def run(main):
     """Run a script's main() and exit with the status it returns; an error becomes one line on stderr, status 2."""
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # it is None where the shell has closed it
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in sys.stdin, sys.stdout, sys.stderr:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # file names may be any bytes
@@ -567,7 +543,7 @@ def run(main):
     except KeyboardInterrupt:
         log("interrupted")
         status = 130
-    except BrokenPipeError:  # the reader of our output (head, say) has had enough: send the rest to nowhere
+    except BrokenPipeError:  # the reader of our output (head, say) has had enough: drop the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (InputError, MemoryError) as error:
         log(f"error: {str(error) or 'out of memory'}")
@@ -588,10 +564,8 @@ def make_parser(description, epilog):
 
 @contextlib.contextmanager
 def replacing(path, mode="wb", **options):
-    """Open a temporary file that replaces `path` when the block ends without an error: readers see old or new."""
+    """Open a temporary file that replaces `path` if the block ends without an error: never half a file."""
     target = os.path.realpath(path)  # a link stays, what it leads to is replaced
-    if os.path.exists(target) and not os.path.isfile(target):
-        raise InputError(f"{path}: not a regular file")
     temporary = f"{target}.{os.getpid()}.new"
     try:
         with open(temporary, mode, **options) as file:
@@ -622,10 +596,10 @@ def log(message, quiet=False):
     """Write one line to stderr, after the script's name."""
     if not quiet:
         with contextlib.suppress(OSError):  # if nobody reads stderr, the work goes on
-            write_line(f"{os.path.basename(sys.argv[0])}: {printable(message)}", sys.stderr)
+            say(f"{os.path.basename(sys.argv[0])}: {printable(message)}", sys.stderr)
 
 
-def write_line(line, file):
+def say(line, file):
     """Write a line to stdout or stderr at once, above the progress bar if there is one."""
     tqdm = sys.modules.get("tqdm")
     (tqdm.tqdm.write if tqdm else print)(line, file=file)
@@ -640,26 +614,28 @@ def printable(text):
 # The command.
 
 
-def find_pictures(folder, word):
-    """Return a list of (label, path): the pictures in the sub-folder of `folder` with `word` in its name.
+def find_pictures(folder):
+    """Return the training pictures and the test pictures in a folder: two lists of (label, path), sorted.
 
-    They are in its sub-folders 0 to 9 (or deeper), sorted by label, then by name. Without such a sub-folder the list is
-    empty.
+    They are in sub-folders 0 to 9 (or deeper) of a sub-folder with "train" or "test" in its name. Raises InputError if
+    there are none at all.
     """
-    parts = [entry.path for entry in os.scandir(folder) if entry.is_dir() and word in entry.name.lower()]
-    if len(parts) > 1:
-        raise InputError(f'{folder}: several sub-folders with "{word}" in their names: {", ".join(parts)}')
-    pictures = []
-    for part in parts:
-        for digit in DIGITS:
-            if not os.path.isdir(os.path.join(part, digit)):
-                raise InputError(f"{part}: no sub-folder {digit}: {LAYOUT}")
-            pictures += [(int(digit), path) for path in walk(os.path.join(part, digit))]
-    return pictures
+    found = [], []
+    for pictures, word in zip(found, ("train", "test")):
+        parts = [entry.path for entry in os.scandir(folder) if entry.is_dir() and word in entry.name.lower()]
+        if len(parts) > 1:
+            raise InputError(f'{folder}: several sub-folders with "{word}" in their names: {", ".join(parts)}')
+        for digit in DIGITS if parts else []:
+            if not os.path.isdir(os.path.join(parts[0], digit)):
+                raise InputError(f"{parts[0]}: no sub-folder {digit}: {LAYOUT}")
+            pictures += [(int(digit), path) for path in walk(os.path.join(parts[0], digit))]
+    if not any(found):
+        raise InputError(f"{folder}: no pictures: {LAYOUT}")
+    return found
 
 
 def write_rows(file, pictures, **options):
-    """Write a CSV row for each of the pictures, a list of (label, path), that can be read; return how many."""
+    """Write a CSV row for each readable picture in a list of (label, path); return how many."""
     count = 0
     labels, paths = zip(*pictures)
     for label, (path, pixels) in zip(labels, read_images(progress(paths, **options))):
@@ -686,29 +662,26 @@ def main(argv=None):
     add("-o", "--output", default="datasets", metavar="DIR", help="where to write (default: %(default)s)")
     args = parser.parse_args(argv)
 
-    training, testing = ([find_pictures(folder, word) for folder in args.folders] for word in ("train", "test"))
-    for folder, *parts in zip(args.folders, training, testing):
-        if not any(parts):
-            raise InputError(f"{folder}: no pictures: {LAYOUT}")
+    training, testing = (sum(parts, []) for parts in zip(*map(find_pictures, args.folders)))
     targets = [os.path.join(args.output, os.path.basename(csv)) for csv in (TRAIN_CSV, TEST_CSV)]
-    for target, parts in zip(targets, (training, testing)):
-        if not any(parts):
-            raise InputError(f"{target}: no pictures for it in {', '.join(args.folders)}: {LAYOUT}")
-    status = 0
+    for word, pictures in (("training", training), ("test", testing)):
+        if not pictures:
+            folders = ", ".join(args.folders)
+            raise InputError(f"{folders}: no {word} pictures: name another folder, too, such as datasets/sample")
+    unread = 0
     with contextlib.ExitStack() as stack:  # no file is replaced if either fails
-        for target, parts in zip(targets, (training, testing)):
-            pictures = sum(parts, [])
+        for target, pictures in zip(targets, (training, testing)):
             file = stack.enter_context(replacing(target))
             count = write_rows(file, pictures, quiet=args.quiet, desc=os.path.basename(target), unit=" pictures")
             if not count:
                 raise InputError(f"{target}: none of its {len(pictures):,} pictures can be read")
-            status = max(status, int(count < len(pictures)))
+            unread += len(pictures) - count
             log(f"{target}: {count:,} rows", args.quiet)
     options = "" if args.output == "datasets" else f" --train {targets[0]} --test {targets[1]}"
-    if sum(map(len, training)) < 30_000:  # fewer pictures need more epochs
+    if len(training) < 30_000:  # fewer pictures need more epochs
         options += " --epochs 200"
     log(f"next: python train_network.py{options}", args.quiet)
-    return status
+    return 1 if unread else 0
 
 
 if __name__ == "__main__":

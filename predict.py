@@ -19,20 +19,7 @@ from itertools import islice
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-from data_tocsv import (
-    SIZE,
-    InputError,
-    label_of,
-    log,
-    make_parser,
-    open_image,
-    printable,
-    progress,
-    read_images,
-    replacing,
-    run,
-    walk,
-)
+from data_tocsv import InputError, log, make_parser, open_image, printable, progress, read_images, replacing, run, walk
 from train_network import NETWORK, classify, load_network
 
 BATCH = 32  # pictures that are classified at a time
@@ -61,7 +48,10 @@ def predict_folder(folder, network=None):
     """Yield (path, digit, confidence) for every picture in a folder and its sub-folders, in natural order.
 
     confidence: the probability of the digit, 0 to 1. Digit and confidence are None where a picture cannot be read.
+    Raises InputError if the network cannot be read, or `folder` is not a folder.
     """
+    if not os.path.isdir(folder):
+        raise InputError(f"{folder}: not a folder")
     for path, _, p in classify_pictures(walk(folder), load_network(network or find_network())):
         yield (path, None, None) if p is None else (path, int(p.argmax()), float(p.max()))
 
@@ -85,8 +75,14 @@ def classify_pictures(paths, params):
             yield path, pixels, None if isinstance(pixels, InputError) else next(answers)
 
 
+def label_of(path):
+    """Return the digit that the picture's folder is named after (int), or None."""
+    name = os.path.basename(os.path.dirname(path))
+    return int(name) if name in tuple("0123456789") else None
+
+
 def is_wrong(path, p):
-    """Return whether the answer is another digit than the one the folder is named after."""
+    """Return whether the folder is named after another digit than the answer."""
     return p is not None and label_of(path) not in (None, p.argmax())
 
 
@@ -94,7 +90,7 @@ def is_wrong(path, p):
 
 
 def find_paths(arguments):
-    """Yield the path of every picture meant: the files in a folder, paths from stdin for "-", or the argument."""
+    """Yield the path of every picture: the files in a folder, paths from stdin for "-", or the argument itself."""
     for argument in arguments:
         if argument == "-":
             if not sys.stdin:
@@ -130,7 +126,7 @@ def draw_sheet(answers):
         if p is None:
             draw.text((x + 60, y), textwrap.fill(str(pixels), 11, max_lines=4), "red")
             continue
-        seen = Image.fromarray(pixels.reshape(SIZE, SIZE)).resize((56, 56), Image.Resampling.NEAREST)
+        seen = Image.fromarray(pixels.reshape(28, 28)).resize((56, 56), Image.Resampling.NEAREST)
         sheet.paste(seen, (x + 60, y))
         text, colour = f"{p.argmax()}  {p.max():.1%}", "black"
         if is_wrong(path, p):
@@ -165,6 +161,8 @@ def parse_args(argv):
     for name, suffix in (args.output, ".csv"), (args.sheet, ".png"):
         if name and not name.lower().endswith(suffix):  # it might be a picture
             parser.error(f"{name} does not end in {suffix}")
+        if name and not os.path.isdir(os.path.dirname(name) or "."):
+            raise InputError(f"{name}: no such folder")
     return args
 
 
@@ -181,7 +179,7 @@ def main(argv=None):
     outputs = {os.path.realpath(path) for path in (args.output, args.sheet) if path}
     for path in paths if any(map(os.path.exists, outputs)) else []:
         if "\0" not in path and os.path.realpath(path) in outputs:
-            raise InputError(f"{path}: is one of the pictures to read: write to another file")
+            raise InputError(f"{path}: is among the files to read: write to another folder")
 
     answers = classify_pictures(progress(paths, args.quiet or sys.stdout.isatty(), unit=" pictures"), params)
     if args.output:

@@ -15,7 +15,6 @@ Read `forward`, `backward` and `train` first. After them come the random distort
 file, and the command. The README says what each part of the training is worth.
 """
 
-import io
 import math
 import os
 import sys
@@ -28,19 +27,7 @@ if __name__ == "__main__":  # before NumPy is imported
 
 import numpy as np
 
-from data_tocsv import (
-    SIZE,
-    TEST_CSV,
-    TRAIN_CSV,
-    InputError,
-    log,
-    make_parser,
-    progress,
-    read_csv,
-    replacing,
-    run,
-    write_line,
-)
+from data_tocsv import SIZE, TEST_CSV, TRAIN_CSV, InputError, log, make_parser, progress, read_csv, replacing, run, say
 
 SHAPES = {"w1": (256, 784), "b1": (256, 1), "w2": (64, 256), "b2": (64, 1), "w3": (10, 64), "b3": (10, 1)}
 NETWORK = "network.npz"
@@ -166,7 +153,7 @@ BLUR /= np.linalg.norm(BLUR, axis=1, keepdims=True)  # keeps the standard deviat
 
 
 def distort(X, rng, strength):
-    """Return the images X (784, n) distorted, 32 at a time in the same way: teaches as well as one by one, faster."""
+    """Return the images X (784, n) distorted. 32 at a time share one random grid: faster, and teaches as well."""
     groups = [X[:, start : start + 32] for start in range(0, X.shape[1], 32)]
     return np.hstack([interpolate(group, random_grid(rng, strength)) for group in groups])
 
@@ -203,9 +190,7 @@ def interpolate(X, points):
 
 def save_network(params, file):
     """Write a network to a binary file in npz format: float32, biases as (256,), (64,) and (10,)."""
-    data = io.BytesIO()  # on a full disk, np.savez itself may print a traceback
-    np.savez(data, **{name: p.ravel() if name[0] == "b" else p for name, p in params.items()})
-    file.write(data.getvalue())
+    np.savez(file, **{name: p.ravel() if name[0] == "b" else p for name, p in params.items()})
 
 
 def load_network(path):
@@ -221,14 +206,14 @@ def load_network(path):
             raise ValueError("its numbers are NaN, infinite or too large")
         return params
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file: run train_network.py first") from error
+        raise InputError(f"{path}: no such file: train_network.py makes one") from error
     except Exception as error:  # NumPy raises nearly anything on a broken file
         reason = getattr(error, "strerror", None) or f"not a network: {str(error) or type(error).__name__}"
         raise InputError(f"{path}: {reason}") from error
 
 
 def is_sound(params):
-    """Return whether all numbers are below 1e9: then no sum in `forward` overflows float32. (NaN is not below.)"""
+    """Return whether all numbers are below 1e9: then no sum in `forward` overflows float32. (NaN is not.)"""
     return all(np.abs(p).max() < 1e9 for p in params.values())
 
 
@@ -271,8 +256,8 @@ def main(argv=None):
     train_labels, train_pixels = read_csv(args.train)
     test_labels, test_pixels = read_csv(args.test)
     log(f"{len(train_labels):,} training images, {len(test_labels):,} test images", args.quiet)
-    if os.path.realpath(args.train) == os.path.realpath(args.test) or "test" in os.path.basename(args.train):
-        log("warning: the test accuracy means little: the test images are trained on, too", args.quiet)
+    if os.path.realpath(args.train) == os.path.realpath(args.test) or os.path.basename(args.train).startswith("test"):
+        log("warning: test accuracy means little: training uses the test images", args.quiet)
     options = {name: getattr(args, name) for name in train.__kwdefaults__}
     start = time.perf_counter()
     for epoch, loss in enumerate(train(params, train_pixels, train_labels, rng, args.quiet, **options), 1):
@@ -282,7 +267,7 @@ def main(argv=None):
         seconds = time.perf_counter() - start
         if not args.quiet:
             line = f"epoch {epoch}/{args.epochs}: loss {loss:.4f}, test accuracy {accuracy:.2%}, {seconds:.1f} s"
-            write_line(line, sys.stdout)
+            say(line, sys.stdout)
     network = "" if args.output == NETWORK else f"--network {args.output} "
     log(f"saved {args.output}; next: python predict.py {network}PICTURE_OR_FOLDER", args.quiet)
     return 0

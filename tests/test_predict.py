@@ -131,7 +131,7 @@ def test_a_network_beside_the_script_is_found_and_named(digits):
     assert result.stdout == "4\n" and result.stderr == f"predict.py: using {code / 'network.npz'}\n"
     os.unlink(code / "network.npz")
     line = error_line(run(code / "predict.py", drawn(4), cwd=digits))
-    assert line == "predict.py: error: network.npz: no such file: run train_network.py first"
+    assert line == "predict.py: error: network.npz: no such file: train_network.py makes one"
 
 
 # From Python.
@@ -158,6 +158,8 @@ def test_predict_tells_what_it_cannot_read():
         module.predict("mixed/text.jpg")
     with pytest.raises(ValueError, match="nowhere.jpg: No such file"):
         module.predict("nowhere.jpg")
+    with pytest.raises(InputError, match="nowhere: not a folder"):
+        next(module.predict_folder("nowhere"))
     for thing in None, 7, ["7.jpg"], np.zeros((28, 28)):
         with pytest.raises(TypeError, match="takes a path or a PIL.Image, not"):
             module.predict(thing)
@@ -182,7 +184,7 @@ UNUSABLE = {
     "-": "-: no pictures",
     "mixed -o missing/answers.csv": "missing/answers.csv",
     "mixed --sheet missing/s.png": "missing/s.png",
-    "mixed -o folder.csv": "folder.csv: not a regular file",
+    "mixed -o folder.csv": "folder.csv",
 }
 
 
@@ -208,7 +210,7 @@ def test_a_picture_is_not_written_over(monkeypatch, args):
     copy("mixed/p.csv", 3)
     os.symlink("mixed/p.csv", "link.png")
     monkeypatch.setattr(sys, "stdin", io.StringIO("mixed/p.csv\n"))
-    with pytest.raises(InputError, match=r"p\.csv: is one of the pictures to read: write to another file"):
+    with pytest.raises(InputError, match=r"p\.csv: is among the files to read: write to another folder"):
         module.main(args.split())
     with open("mixed/p.csv", "rb") as file:
         assert file.read() == drawn(3).read_bytes()
