@@ -191,7 +191,7 @@ def measure(folder):
     write_csv(train_csv, labels, pixels)
     with open(network, "wb") as file:
         train_network.save_network(train_network.init_params(np.random.default_rng(0)), file)
-    paths = [path for word in ("train", "test") for _, path in find_pictures(source, word)]
+    paths = [path for pictures in find_pictures(source) for _, path in pictures]
     jpgs = folder / "jpgs"
     jpgs.mkdir()
     for index, path in zip(range(10_000), itertools.cycle(paths[:: -(-len(paths) // 10_000)])):
