@@ -390,18 +390,18 @@ def dilate(ink, radius=1):
 
 
 def normalize_stroke_width(darkness):
-    """Return the ink (bool), about 80 pixels long, with MNIST's stroke width. Raises InputError if it is a sheet."""
+    """Return the ink (bool), about 80 pixels long, with MNIST's stroke width. Raises InputError if it is no stroke."""
     box = bounds(darkness > 0)
     longest = max(box[2] - box[0], box[3] - box[1])
     darkness = np.pad(darkness[box[1] : box[3], box[0] : box[2]], 2 + longest // 8)
     size = [round(side * 80 / longest) for side in darkness.shape[::-1]]
     ink = np.asarray(Image.fromarray(darkness).resize(size, Image.Resampling.BICUBIC)) > 1  # enlarged: smooth edges
     left, top, right, bottom = bounds(ink)
-    if Image.fromarray(ink).convert("L").filter(ImageFilter.BoxBlur(16)).getextrema()[1] == 255 and is_quadrangle(ink):
-        raise InputError(NO_DIGIT)  # an empty sheet or card: a 33 x 33 square fits into it
     # Area = length x width. Outline = 2 x length, but counted in pixel steps it is about 4 / pi times too long.
     outline = sum(np.count_nonzero(np.diff(ink, axis=axis)) for axis in (0, 1))
     width = 2 * np.count_nonzero(ink) / (np.pi / 4 * outline)
+    if width > 24 and is_quadrangle(ink):  # an empty sheet
+        raise InputError(NO_DIGIT)
     change = (PEN * max(right - left, bottom - top) - 20 * width) / (20 - PEN) / 2
     changed = dilate(ink, round(change)) if change > 0 else ~dilate(~ink, round(-change / 2))  # half: it may break
     return changed if changed.any() else ink
