@@ -193,8 +193,7 @@ def cut_out_sheet(picture, view):
             cut, mask = picture.copy(), Image.fromarray(255 * np.uint8(dilate(around)))
             paper = Image.fromarray(np.uint8(255 * plane(grey, sheet).clip(0, 1)))
             cut.paste(paper.resize(picture.size), mask=mask.resize(picture.size))
-            sides = zip(bounds(sheet), picture.size * 2, view.size * 2)
-            return cut.crop([at * long // short for at, long, short in sides])
+            return cut.crop((np.multiply(bounds(sheet), picture.size * 2) // (view.size * 2)).tolist())
     return None
 
 
