@@ -81,7 +81,7 @@ def label_of(path):
     return int(name) if name in tuple("0123456789") else None
 
 
-def is_wrong(path, p):
+def is_wrong(path, _, p):
     """Return whether the folder is named after another digit than the answer."""
     return p is not None and label_of(path) not in (None, p.argmax())
 
@@ -102,19 +102,20 @@ def find_paths(arguments):
             yield argument
 
 
-def write_table(path, answers):
-    """Yield the answers, after writing each to a CSV file."""
-    with replacing(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["path", "digit", "confidence", *(f"p{digit}" for digit in range(10))])
-        for path, pixels, p in answers:
-            numbers = 12 * [""] if p is None else [p.argmax(), *(f"{x:.6f}" for x in (p.max(), *p))]
-            table.writerow([path, *numbers])
-            yield path, pixels, p
+def write_table(answers, file):
+    """Write answers as a CSV table to a text file."""
+    table = csv.writer(file, lineterminator="\n")
+    table.writerow(["path", "digit", "confidence", *(f"p{digit}" for digit in range(10))])
+    for path, _, p in answers:
+        table.writerow([path, *(12 * [""] if p is None else [p.argmax(), *(f"{x:.6f}" for x in (p.max(), *p))])])
 
 
 def draw_sheet(answers):
-    """Return a picture (PIL.Image) of answers, 10 in a row: each as given, as the network saw it, and the answer."""
+    """Return a picture (PIL.Image) of answers, 10 in a row: each as given, as the network saw it, and the answer.
+
+    Known mistakes come first, then unread pictures.
+    """
+    answers = sorted(answers, key=lambda answer: (not is_wrong(*answer), answer[2] is not None))[:ON_SHEET]
     sheet = Image.new("RGB", (10 * TILE[0] + 8, -(-len(answers) // 10) * TILE[1] + 8), "lightgrey")
     draw = ImageDraw.Draw(sheet)
     for index, (path, pixels, p) in enumerate(answers):
@@ -124,12 +125,12 @@ def draw_sheet(answers):
         with contextlib.suppress(ValueError):  # unreadable, or too narrow
             sheet.paste(ImageOps.contain(open_image(path).convert("RGB"), (56, 56)), (x, y))
         if p is None:
-            draw.text((x + 60, y), textwrap.fill(str(pixels), 11, max_lines=4), "red")
+            draw.text((x + 60, y), textwrap.fill(str(pixels), 11, max_lines=5), "red")
             continue
         seen = Image.fromarray(pixels.reshape(28, 28)).resize((56, 56), Image.Resampling.NEAREST)
         sheet.paste(seen, (x + 60, y))
         text, colour = f"{p.argmax()}  {p.max():.1%}", "black"
-        if is_wrong(path, p):
+        if is_wrong(path, pixels, p):
             text, colour = f"{text}  not {label_of(path)}", "red"
         draw.text((x, y + 57), text, colour)
     return sheet
@@ -181,29 +182,29 @@ def main(argv=None):
         if "\0" not in path and os.path.realpath(path) in outputs:
             raise InputError(f"{path}: is among the files to read: write to another folder")
 
-    answers = classify_pictures(progress(paths, args.quiet or sys.stdout.isatty(), unit=" pictures"), params)
-    if args.output:
-        answers = write_table(args.output, answers)
-    alone = len(paths) == 1 and paths == args.paths
-    pairs, unread, shown = Counter(), 0, {"wrong": [], "unread": [], "right": []}
-    for path, pixels, p in answers:
-        group = shown["unread" if p is None else "wrong" if is_wrong(path, p) else "right"]
-        if args.sheet and len(group) < ON_SHEET:
-            group.append((path, pixels, p))
+    alone, answers = len(paths) == 1 and paths == args.paths, []
+    pictures = progress(paths, args.quiet or sys.stdout.isatty(), unit=" pictures")
+    for path, pixels, p in classify_pictures(pictures, params):
+        answers.append((path, pixels, p))
         if p is None:
-            unread += 1
             log(f"{'error: ' if alone else ''}{path}: {pixels}")
-            continue
-        pairs[label_of(path), p.argmax()] += 1
-        with contextlib.suppress(*[BrokenPipeError] if outputs else []):  # the files are written all the same
-            print(p.argmax() if alone else f"{printable(path)}\t{p.argmax()}\t{p.max():.4f}")
+        else:
+            with contextlib.suppress(*[BrokenPipeError] if outputs else []):  # the files are written all the same
+                print(p.argmax() if alone else f"{printable(path)}\t{p.argmax()}\t{p.max():.4f}")
+    pairs = Counter((label_of(path), p.argmax()) for path, _, p in answers if p is not None)
+    if not pairs:
+        return 2  # and older files stay
+    if args.output:
+        with replacing(args.output, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            write_table(answers, file)
     if args.sheet:
         with replacing(args.sheet) as file:
-            draw_sheet(sum(shown.values(), [])[:ON_SHEET]).save(file, "PNG")
-    if pairs and not alone and all(label is not None for label, _ in pairs):
+            draw_sheet(answers).save(file, "PNG")
+    unread = len(answers) - pairs.total()
+    if not alone and all(label is not None for label, _ in pairs):
         for line in summarize(pairs, unread):
             log(line, args.quiet)
-    return 0 if not unread else 1 if pairs else 2
+    return 1 if unread else 0
 
 
 if __name__ == "__main__":

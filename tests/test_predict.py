@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -195,6 +196,13 @@ def test_what_cannot_be_used_is_an_error(monkeypatch, args):
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     with pytest.raises((InputError, OSError), match=UNUSABLE[args]):
         module.main(args.split())
+
+
+def test_older_files_stay_if_nothing_is_read():
+    for name in "old.csv", "old.png":
+        Path(name).write_text("old")
+    assert module.main(["nowhere", "-o", "old.csv", "--sheet", "old.png"]) == 2
+    assert Path("old.csv").read_text() == Path("old.png").read_text() == "old"
 
 
 @pytest.mark.parametrize("args", [[], ["--nonsense", "mixed"], ["-o", "a.jpg", "mixed"], ["--sheet", "s.jpg", "mixed"]])
