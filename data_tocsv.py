@@ -626,7 +626,7 @@ def find_pictures(folder):
             raise InputError(f'{folder}: several sub-folders with "{word}" in their names: {", ".join(parts)}')
         for digit in DIGITS if parts else []:
             if not os.path.isdir(os.path.join(parts[0], digit)):
-                raise InputError(f"{parts[0]}: no sub-folder {digit}: {LAYOUT}")
+                raise InputError(f"{parts[0]}: no sub-folder {digit}: make all of 0 to 9, even if empty")
             pictures += [(int(digit), path) for path in walk(os.path.join(parts[0], digit))]
     if not any(found):
         raise InputError(f"{folder}: no pictures: {LAYOUT}")

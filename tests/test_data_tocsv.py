@@ -168,7 +168,7 @@ def test_a_folder_that_cannot_be_listed_is_reported(folder, monkeypatch, capsys)
             "digits: no test pictures: name",
         ),
         (lambda d: (d / "train2").mkdir(), 'digits: several sub-folders with "train" in their names'),
-        (lambda d: shutil.rmtree(d / "testing" / "3"), "testing: no sub-folder 3: a folder must hold"),
+        (lambda d: shutil.rmtree(d / "testing" / "3"), "testing: no sub-folder 3: make all of 0 to 9"),
         (lambda d: [path.write_text("x") for path in d.glob("testing/*/*")], "none of its 10 pictures can be read"),
         (lambda d: os.mkdir("test_images.csv"), "test_images.csv"),
     ],
