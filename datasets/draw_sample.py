@@ -498,7 +498,7 @@ def main(argv=None):
     )
     add, count = parser.add_argument, COUNTS["training"]
     add("--count", type=int, default=count, metavar="N", help="training pictures of each digit (default: %(default)s)")
-    add("-o", "--output", metavar="DIR", help="folder to make (default: datasets/drawn; without --count: datasets/sample)")
+    add("-o", "--output", metavar="DIR", help="default: datasets/drawn; without --count: datasets/sample")
     args = parser.parse_args(argv)
     if args.count < 1:
         parser.error(f"argument --count: {args.count} is less than 1")
