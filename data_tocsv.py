@@ -15,7 +15,7 @@ import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import islice, product
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageOps, UnidentifiedImageError
@@ -27,31 +27,30 @@ LAYOUT = "a folder must hold training/0 ... training/9, testing/0 ... testing/9,
 TRAIN_CSV = "datasets/train_images.csv"
 TEST_CSV = "datasets/test_images.csv"
 
-FORMATS = ["JPEG", "PNG", "GIF", "BMP", "TIFF", "PPM", "WEBP", "AVIF"]  # some of Pillow's others run programs
-MAX_PIXELS = 36_000_000  # to decode: an A4 page at 600 dpi
+FORMATS = ["JPEG", "PNG", "GIF", "BMP", "TIFF", "PPM", "WEBP", "AVIF"]  # for others (EPS) Pillow may run programs
+MAX_PIXELS = 36_000_000  # the most that is decoded: an A4 page at 600 dpi
 TOO_LARGE = "too large: scale it down"
 NO_DIGIT = "no digit found"
 SEVERAL = "more than one digit: crop the picture to one"
-LARGE_FILE = 50_000  # bytes: decoding takes longer than starting a task in a thread
+LARGE_FILE = 50_000  # bytes: larger pictures are decoded in threads
 LARGE_PICTURE = 3_000_000  # pixels to decode: larger pictures are decoded one at a time, to save memory
 decoding_large = threading.Lock()
-Image.core.set_block_size(1 << 30)  # one block of memory for each picture: with many small ones threads keep too much
+Image.core.set_block_size(1 << 30)  # one block of memory for each picture: of many small blocks threads keep too many
 
 VIEW = 128  # pixels: longer pictures are averaged down to this, which is about the size of NIST's scans
 SMALL = 56  # pixels: a picture up to this long has no room for sheets, shadows or ruled lines
-QUADRANGLE = 0.85  # share of a quadrangle that a sheet covers; round corners take a tenth, a digit covers up to 0.84
+QUADRANGLE = 0.85  # least overlap / union of a sheet and its quadrangle; with round corners 0.9, a digit has up to 0.84
 FLAT = 0.18  # share of pixels in the middle third of the brightness range; plain paper has less, uneven light more
 STROKE = 11  # cells of 4 pixels: darker areas up to this wide are ink, wider ones are shadows
 SKEW = 0.2  # the least skewness of brightness: ink is the minority, but shadow and noise are half dark, half light
-ROUGH = 0.85  # the largest squared difference of neighbours / variance, as a share of white noise's
+ROUGH = 0.85  # the largest squared difference of neighbours / variance; white noise has 1
 FAINT = 0.03  # the least darkness of ink, as a share of the paper's light; JPEG artefacts stay below
 NOISE = 4  # the least darkness of ink, in medians of the paper's noise: about 2.7 standard deviations
-SPECK = 0.05  # components smaller than this share of the main one are dust; scores at the border are multiplied by it
+SPECK = 0.05  # components smaller than this share of the main one are dust; at the border scores count this much
 PEN = 2.6  # stroke width in the 20 x 20 box, in pixels; MNIST's mean is 2.8
 # Multiplied by a 28 x 28 image, these give its mass and its first moments in y and x (pixel centres are at +0.5).
 MOMENTS = np.array([np.ones((SIZE, SIZE)), *(np.indices((SIZE, SIZE)) + 0.5)], np.float32).reshape(3, PIXELS)
-IS_INK = bytes(value > 64 for value in range(256))  # JPEG artefacts stay below
-TURNS = np.exp(1j * np.radians(np.arange(0, 90, 3)))  # as complex factors
+TURNS = np.exp(1j * np.radians(np.arange(0, 90, 3)))  # by 0 to 87 degrees, as complex factors
 
 
 class InputError(ValueError):
@@ -128,18 +127,15 @@ def looks_like_mnist(pixels):
     mass, y, x = MOMENTS.dot(pixels).tolist()
     if not (13.6 * mass < y < 15.2 * mass and 13.6 * mass < x < 15.2 * mass):
         return False
-    image = pixels.tobytes()  # for so few pixels bytes are faster than arrays
-    ink = image.translate(IS_INK)
-    height = ink.rfind(1) // SIZE - ink.find(1) // SIZE + 1
-    columns = [i for i in range(SIZE) if 1 in ink[i::SIZE]] or [0]
-    length = max(height, columns[-1] - columns[0] + 1)
-    return 14 <= length <= 20 and image.strip(b"\0\xff") != b""
+    box = Image.fromarray(pixels.reshape(SIZE, SIZE) > 64).getbbox()  # JPEG artefacts stay below 64
+    return box and 14 <= max(box[2] - box[0], box[3] - box[1]) <= 20 and pixels.tobytes().strip(b"\0\xff") != b""
 
 
 def find_digit(picture, looks=3):
     """Return how dark the digit in a grey picture is: (height, width) float32, 0 = paper, above 1 = ink.
 
     A sheet of paper is cut out first. A digit that is small on the page is cropped, and looked at again enlarged.
+    looks: how many more times it may be looked at.
     """
     scale = -(-max(picture.size) // VIEW)
     view = picture.reduce(scale)
@@ -164,7 +160,7 @@ def thresholds(darkness):
     This is hysteresis (Canny 1986). A faint stroke is ink if it is darker than its surroundings, at least half as dark
     as Otsu's threshold, and connected to a pixel that reaches Otsu's threshold.
     """
-    noise = -np.median(np.append(darkness[darkness <= 0], 0))  # where paper is lighter than its mean
+    noise = -np.median(np.append(darkness[darkness <= 0], 0))  # of what is lighter than the paper
     least = max(NOISE * noise, FAINT)
     certain = max(otsu(darkness), least)
     levels = Image.fromarray(np.uint8(255 * darkness.clip(0, 1)))
@@ -181,15 +177,15 @@ def cut_out_sheet(picture, view):
     view = view.reduce(-(-2 * max(view.size) // VIEW))  # half a VIEW is enough, and takes a quarter of the time
     grey = np.asarray(view, np.float32) / 255
     light = grey > otsu(grey)
-    for side, diagonal in ((light, False), (~light, True)):  # a dark line separates light areas, at any slope
-        if border_of(side).all():  # nothing around it
+    for area, diagonal in ((light, False), (~light, True)):  # a dark line separates light areas, at any slope
+        if border_of(area).all():  # nothing around it
             continue
-        labels = connected_components(side, diagonal)
+        labels = connected_components(area, diagonal)
         sheet = labels == component_scores(labels).argmax()
         labels = connected_components(~sheet, not diagonal)
         around = np.isin(labels, border_of(labels)) & ~sheet
         within = around.any() and not (diagonal and border_of(sheet).any())
-        if within and side[around].mean() < 0.5 and is_sheet(grey, sheet, around):
+        if within and area[around].mean() < 0.5 and is_sheet(grey, sheet, around):
             cut, mask = picture.copy(), Image.fromarray(255 * np.uint8(dilate(around)))
             paper = Image.fromarray(np.uint8(255 * plane(grey, sheet).clip(0, 1)))
             cut.paste(paper.resize(picture.size), mask=mask.resize(picture.size))
@@ -261,7 +257,7 @@ def subtract_background(channel):
 
 
 def plane(values, page):
-    """Return the plane (height, width) that fits the values of the page best, fitted again without what is darker."""
+    """Return the plane (height, width) that fits the values of the page best. A second fit leaves out the ink."""
     y, x = (at[::16] for at in np.nonzero(page))  # one pixel in 16 is enough
     terms, light, darkest = np.stack([np.ones(len(y)), y, x], axis=1), values[y, x], values.min()
     for _ in range(2):
@@ -269,7 +265,8 @@ def plane(values, page):
         keep = light > (terms @ fit + darkest) / 2
         terms, light = terms[keep], light[keep]
     y, x = np.indices(values.shape, np.float32, sparse=True)
-    return np.float32(fit[0]) + np.float32(fit[1]) * y + np.float32(fit[2]) * x
+    level, down, right = fit.astype(np.float32)
+    return level + down * y + right * x
 
 
 def closing(channel):
@@ -294,16 +291,16 @@ def ruled_lines(darkness):
     pieces = np.max([np.roll(pieces, shift, axis=0) for shift in (-1, 0, 1)], axis=0)  # a line may lie between rows
     drops, rows = (np.arange(-7, 8)[:, np.newaxis], np.arange(height + 18)[:, np.newaxis])  # up to 3 degrees
     shifts = np.round(drops * np.linspace(-0.5, 0.5, 16)).astype(int)
-    sheared = pieces[(rows + shifts[:, np.newaxis]).clip(0, height + 17), np.arange(16)]  # (drops, height, 16)
-    line = sheared.min(axis=2)
-    best = (line**2).sum(axis=1).argmax()
+    sheared = pieces[(rows + shifts[:, np.newaxis]).clip(0, height + 17), np.arange(16)]  # (15, height + 18, 16)
+    lines = sheared.min(axis=2)
+    best = (lines**2).sum(axis=1).argmax()
     around = np.maximum(np.roll(sheared[best], 4, axis=0), np.roll(sheared[best], -4, axis=0))
-    line = (line[best] - np.median(around, axis=1)).clip(0)  # thicker marks are not lines
+    line = (lines[best] - np.median(around, axis=1)).clip(0)  # thicker marks are not lines
     return line[rows[9:-9] - np.round(drops[best] * np.linspace(-0.5, 0.5, width)).astype(int)]
 
 
 def otsu(darkness):
-    """Return the middle of mean paper and mean ink, divided where each varies least (Otsu 1979)."""
+    """Return the middle between mean paper and mean ink, split where each varies least (Otsu 1979)."""
     count = np.bincount(np.uint8(255 * darkness.clip(0, 1)).ravel(), minlength=256)
     below, sums = count.cumsum(), (count * np.arange(256)).cumsum()
     above = below[-1] - below
@@ -319,7 +316,7 @@ def connected_components(ink, diagonal=True):
     runs = np.cumsum(flat & ~np.roll(flat, 1)) * flat  # each row's runs of ink, numbered
     here = np.flatnonzero(flat)
     pairs = np.hstack([(runs[here], runs[here + width + shift]) for shift in ((-1, 0, 1) if diagonal else (0,))])
-    pairs = pairs[:, (pairs[1] > 0) & np.diff(pairs, prepend=0).any(axis=0)]  # few repeats
+    pairs = pairs[:, (pairs[1] > 0) & np.diff(pairs, prepend=0).any(axis=0)]  # without most repeats
     label = np.arange(runs.max() + 1)
     while (label[pairs[0]] != label[pairs[1]]).any():  # runs that touch take the smaller number
         first, second = label[pairs]
@@ -331,8 +328,8 @@ def connected_components(ink, diagonal=True):
 def main_components(labels):
     """Return the ink (bool) of the component with the highest score and of those near it, without specks.
 
-    A component at the border is a neighbour's stroke, unless all touch it or this has by far the highest score. In a
-    small picture all components are near. Raises InputError if there is no digit, or several.
+    A component at the border is a neighbour's stroke, unless all are at the border or it has by far the highest score.
+    In a small picture all components are near. Raises InputError if there is no digit, or several.
     """
     size = np.bincount(labels.ravel())
     border = np.isin(np.arange(len(size)), border_of(labels))
@@ -390,9 +387,9 @@ def dilate(ink, radius=1):
 
 def normalize_stroke_width(darkness):
     """Return the ink (bool), about 80 pixels long, with MNIST's stroke width. Raises InputError if it is no stroke."""
-    box = bounds(darkness > 0)
-    longest = max(box[2] - box[0], box[3] - box[1])
-    darkness = np.pad(darkness[box[1] : box[3], box[0] : box[2]], 2 + longest // 8)
+    left, top, right, bottom = bounds(darkness > 0)
+    longest = max(right - left, bottom - top)
+    darkness = np.pad(darkness[top:bottom, left:right], 2 + longest // 8)
     size = [round(side * 80 / longest) for side in darkness.shape[::-1]]
     ink = np.asarray(Image.fromarray(darkness).resize(size, Image.Resampling.BICUBIC)) > 1  # enlarged: smooth edges
     left, top, right, bottom = bounds(ink)
@@ -401,6 +398,7 @@ def normalize_stroke_width(darkness):
     width = 2 * np.count_nonzero(ink) / (np.pi / 4 * outline)
     if width > 24 and is_quadrangle(ink):  # an empty sheet
         raise InputError(NO_DIGIT)
+    # The dilation after which width / length is PEN / 20. Both grow by twice its radius.
     change = (PEN * max(right - left, bottom - top) - 20 * width) / (20 - PEN) / 2
     changed = dilate(ink, round(change)) if change > 0 else ~dilate(~ink, round(-change / 2))  # half: it may break
     return changed if changed.any() else ink
@@ -410,10 +408,10 @@ def center_by_mass(ink):
     """Return ink (bool) as (784,) uint8 in the way MNIST was made, as Yadav & Bottou 2019 found: area-averaged into a
     box of 20 x 20, the brightest pixel 255, the centre of mass in pixel 14.
     """
-    box = bounds(ink)
-    width, height = box[2] - box[0], box[3] - box[1]
-    size = [max(1, round(20 * side / max(width, height))) for side in (width, height)]
-    digit = np.asarray(Image.fromarray(ink).convert("L").resize(size, Image.Resampling.BOX, box), np.float32)
+    left, top, right, bottom = bounds(ink)
+    digit = Image.fromarray(ink[top:bottom, left:right]).convert("L")
+    size = [max(1, round(20 * side / max(digit.size))) for side in digit.size]
+    digit = np.asarray(digit.resize(size, Image.Resampling.BOX), np.float32)
     pixels = np.zeros((SIZE, SIZE), np.uint8)
     pixels[: size[1], : size[0]] = (digit * (255 / digit.max())).round()
     mass, *moments = MOMENTS @ pixels.ravel()
@@ -427,8 +425,7 @@ def center_by_mass(ink):
 def read_images(paths):
     """Yield, in order, (path, pixels) for each picture, or (path, InputError) if it cannot be read.
 
-    pixels: (784,) uint8. Large files are read in threads, as Pillow decodes in parallel; small ones take less time than
-    a task in a thread.
+    pixels: (784,) uint8. Large files are read in threads, as Pillow decodes in parallel.
     """
     paths = iter(paths)
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
@@ -490,7 +487,7 @@ def read_csv(path):
     Raises InputError with the number of the first invalid line, or if the file is missing or empty.
     """
     try:
-        with open(path, encoding="utf-8-sig") as file:
+        with open(path, encoding="utf-8-sig", errors="replace") as file:
             rows = parse_rows(file)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file: run data_tocsv.py first") from error
@@ -506,7 +503,7 @@ def parse_rows(lines):
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # loadtxt only warns about no rows at all, and about 1.0
-        rows = np.loadtxt(lines, np.uint8, delimiter=",", comments="l", ndmin=2)
+        rows = np.loadtxt(lines, np.uint8, delimiter=",", comments="label", ndmin=2)
     if rows.shape[1] != 1 + PIXELS or rows[:, 0].max() > 9:
         raise ValueError
     return rows
@@ -517,7 +514,7 @@ def first_fault(path):
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
             try:
-                if line.strip() and line[0] != "l":
+                if line.strip("\n") and not line.startswith("label"):
                     parse_rows([line])
             except (ValueError, Warning):
                 return f"line {number}: expected a digit and {PIXELS} whole numbers from 0 to 255"
@@ -557,7 +554,7 @@ def make_parser(description, epilog):
     """Return an argparse parser with the option that the three scripts share."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=description, epilog=epilog, formatter_class=layout, allow_abbrev=False)
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress and no summary on stderr")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only answers and errors")
     return parser
 
 
@@ -573,7 +570,7 @@ def replacing(path, mode="wb", **options):
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except OSError as error:
-        error.filename = path  # not the temporary file's name, or none
+        error.filename = path  # the name that the user gave
         raise
     finally:
         with contextlib.suppress(OSError):
@@ -624,10 +621,10 @@ def find_pictures(folder):
         parts = [entry.path for entry in os.scandir(folder) if entry.is_dir() and word in entry.name.lower()]
         if len(parts) > 1:
             raise InputError(f'{folder}: several sub-folders with "{word}" in their names: {", ".join(parts)}')
-        for digit in DIGITS if parts else []:
-            if not os.path.isdir(os.path.join(parts[0], digit)):
-                raise InputError(f"{parts[0]}: no sub-folder {digit}: make all of 0 to 9, even if empty")
-            pictures += [(int(digit), path) for path in walk(os.path.join(parts[0], digit))]
+        for part, digit in product(parts, DIGITS):
+            if not os.path.isdir(os.path.join(part, digit)):
+                raise InputError(f"{part}: no sub-folder {digit}: make all of 0 to 9, even if empty")
+            pictures += [(int(digit), path) for path in walk(os.path.join(part, digit))]
     if not any(found):
         raise InputError(f"{folder}: no pictures: {LAYOUT}")
     return found
@@ -668,7 +665,7 @@ def main(argv=None):
             folders = ", ".join(args.folders)
             raise InputError(f"{folders}: no {word} pictures: name another folder, too, such as datasets/sample")
     unread = 0
-    with contextlib.ExitStack() as stack:  # no file is replaced if either fails
+    with contextlib.ExitStack() as stack:  # both are written before either is replaced
         for target, pictures in zip(targets, (training, testing)):
             file = stack.enter_context(replacing(target))
             count = write_rows(file, pictures, quiet=args.quiet, desc=os.path.basename(target), unit=" pictures")

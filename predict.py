@@ -14,7 +14,6 @@ import csv
 import sys
 import textwrap
 from collections import Counter
-from itertools import islice
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
@@ -22,7 +21,6 @@ from PIL import Image, ImageDraw, ImageOps
 from data_tocsv import InputError, log, make_parser, open_image, printable, progress, read_images, replacing, run, walk
 from train_network import NETWORK, classify, load_network
 
-BATCH = 32  # pictures that are classified at a time
 ON_SHEET = 300  # pictures
 TILE = 132, 82  # pixels on the sheet for each picture
 
@@ -67,12 +65,9 @@ def classify_pictures(paths, params):
 
     pixels: (784,) uint8; p: (10,) float32, the probability of each digit.
     """
-    results = read_images(paths)
-    while batch := list(islice(results, BATCH)):
-        images = [pixels for _, pixels in batch if not isinstance(pixels, InputError)]
-        answers = iter(classify(params, np.array(images)).T if images else [])
-        for path, pixels in batch:
-            yield path, pixels, None if isinstance(pixels, InputError) else next(answers)
+    for path, pixels in read_images(paths):
+        unread = isinstance(pixels, InputError)
+        yield path, pixels, None if unread else classify(params, pixels[np.newaxis])[:, 0]
 
 
 def label_of(path):
@@ -178,7 +173,7 @@ def main(argv=None):
     if not paths:
         raise InputError(f"{' '.join(args.paths)}: no pictures")
     outputs = {os.path.realpath(path) for path in (args.output, args.sheet) if path}
-    for path in paths if any(map(os.path.exists, outputs)) else []:
+    for path in paths if outputs else []:
         if "\0" not in path and os.path.realpath(path) in outputs:
             raise InputError(f"{path}: is among the files to read: write to another folder")
 

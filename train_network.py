@@ -9,7 +9,7 @@ Notation: an image is a column, so a batch of n images is a matrix with n column
     Y          (10, n)                 the labels, one-hot: 1 for the right digit, else 0
     dW1        (256, 784)              gradient of the loss with respect to W1; likewise dZ1, db1, ...
 
-A network is a dictionary of its arrays, `params`, with lower-case keys: w1, b1, ...
+A network is a dictionary of its arrays, `params`, with lower-case keys in this order: w1, b1, w2, b2, w3, b3.
 
 Read `forward`, `backward` and `train` first. After them come the random distortion of the training images, the network
 file, and the command. The README says what each part of the training is worth.
@@ -112,7 +112,7 @@ def train(
             grads = backward(params, X, A1, A2, P, Y)
             loss += cross_entropy(P, Y)
             now = epoch + step / steps  # in epochs
-            # The rate rises during the first epoch, while the network is raw (Goyal et al. 2017), and then falls to 0.
+            # The rate rises in the first epoch, while the weights are random (Goyal et al. 2017), and then falls to 0.
             rate = learning_rate * min(now + 1 / steps, 1) * (1 - now / epochs)
             for name, p in params.items():
                 velocity[name] = momentum * velocity[name] + grads[name]  # heavy ball (Polyak 1964)
@@ -149,7 +149,7 @@ def prefetch(items):
 CENTRE = (SIZE - 1) / 2
 GRID = np.indices((SIZE, SIZE)).reshape(2, -1) - CENTRE  # (2, 784): y and x of every pixel, from the centre
 BLUR = np.exp(-((np.subtract.outer(np.arange(SIZE), np.arange(SIZE)) / 4) ** 2) / 2)  # Gaussian, standard deviation 4
-BLUR /= np.linalg.norm(BLUR, axis=1, keepdims=True)  # keeps the standard deviation of white noise
+BLUR /= np.linalg.norm(BLUR, axis=1, keepdims=True)  # so that blurred white noise keeps its standard deviation
 
 
 def distort(X, rng, strength):
@@ -199,7 +199,7 @@ def load_network(path):
         with np.lib.npyio.NpzFile(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in SHAPES}
         for name, shape in SHAPES.items():
-            if arrays[name].reshape(len(arrays[name]), -1).shape != shape:  # a bias may have one dimension or two
+            if arrays[name].shape not in (shape, shape[:1]):  # a bias may have one dimension or two
                 raise ValueError(f"{name} is {arrays[name].shape}, not {shape}")
         params = {name: arrays[name].astype(np.float32, casting="same_kind").reshape(SHAPES[name]) for name in SHAPES}
         if not is_sound(params):
@@ -235,7 +235,7 @@ def parse_args(argv):
     add("--momentum", type=float, help="fraction of the previous update kept (default: %(default)s)")
     add("--weight-decay", type=float, help="how strongly weights are pulled towards 0 (default: %(default)s)")
     add("--no-distortion", dest="distortion", action="store_false", help="train on the images just as they are")
-    add("--resume", metavar="NPZ", help="train this network further; the learning rate starts high again")
+    add("--resume", metavar="NPZ", help="train this network further; the learning rate rises and falls again")
     add("--seed", type=int, default=1, help="random seed (default: %(default)s)")
     parser.set_defaults(**train.__kwdefaults__)
     args = parser.parse_args(argv)
@@ -257,7 +257,7 @@ def main(argv=None):
     test_labels, test_pixels = read_csv(args.test)
     log(f"{len(train_labels):,} training images, {len(test_labels):,} test images", args.quiet)
     if os.path.realpath(args.train) == os.path.realpath(args.test) or os.path.basename(args.train).startswith("test"):
-        log("warning: test accuracy means little: training uses the test images", args.quiet)
+        log("warning: if training uses the test images, test accuracy means little", args.quiet)
     options = {name: getattr(args, name) for name in train.__kwdefaults__}
     start = time.perf_counter()
     for epoch, loss in enumerate(train(params, train_pixels, train_labels, rng, args.quiet, **options), 1):
