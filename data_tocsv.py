@@ -233,22 +233,22 @@ def border_of(array):
     return np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])
 
 
-def subtract_background(channel):
+def subtract_background(picture):
     """Return how much of the paper's light each pixel lacks, (height, width) float32: 0 = paper, 1 = black."""
-    values, (least, most) = np.asarray(channel, np.float32), channel.getextrema()
-    leeway = 2 if max(channel.size) <= SMALL else 1  # small pictures have soft edges and noisy statistics
+    values, (least, most) = np.asarray(picture, np.float32), picture.getextrema()
+    leeway = 2 if max(picture.size) <= SMALL else 1  # small pictures have soft edges and noisy statistics
     middling = np.abs(2 * values - least - most) < (most - least) / 3
     plain = most - least > 127 and middling.mean() < FLAT * leeway
-    around = channel.filter(ImageFilter.BoxBlur(max(channel.size) // (1 if plain else 6)))
+    around = picture.filter(ImageFilter.BoxBlur(max(picture.size) // (1 if plain else 6)))
     shade = values - np.asarray(around, np.float32)
     square = shade * shade
     skewness = (square * shade).mean() / (square.mean() + 1e-6) ** 1.5
     if skewness > 0:  # ink is the minority: here it is light
-        channel, values = ImageOps.invert(channel), 255 - values
+        picture, values = ImageOps.invert(picture), 255 - values
     page = values >= (values.min() + values.max()) / 2
     if not plain:
-        background = closing(channel)
-    elif max(channel.size) > SMALL:
+        background = closing(picture)
+    elif max(picture.size) > SMALL:
         background = plane(values, page)
     else:
         background = np.median(values[page])
@@ -272,14 +272,14 @@ def plane(values, page):
     return level + down * y + right * x
 
 
-def closing(channel):
+def closing(picture):
     """Return a grey closing of the picture, (height, width) float32: the paper's light without the ink."""
-    cells = np.asarray(channel.reduce(4).filter(ImageFilter.MaxFilter(STROKE)), np.int16)
+    cells = np.asarray(picture.reduce(4).filter(ImageFilter.MaxFilter(STROKE)), np.int16)
     reach = min(STROKE // 2, min(cells.shape) - 1)
     cells = np.pad(cells, reach, mode="reflect", reflect_type="odd")  # so that a shadow at the border is not ink
     cells = cells.clip(0, 255).astype(np.uint8)
     closed = ImageOps.crop(Image.fromarray(cells).filter(ImageFilter.MinFilter(STROKE)), reach)
-    return np.asarray(closed.resize(channel.size, Image.Resampling.BICUBIC), np.float32)
+    return np.asarray(closed.resize(picture.size, Image.Resampling.BICUBIC), np.float32)
 
 
 def ruled_lines(darkness):
@@ -437,7 +437,7 @@ def read_images(paths):
 
 
 def is_large(path):
-    """Return whether reading a picture takes longer than starting a task in a thread."""
+    """Return whether a picture's file is large."""
     try:
         return os.path.getsize(path) > LARGE_FILE
     except (OSError, ValueError, TypeError):  # read_image will say why; TypeError: a PIL.Image

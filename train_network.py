@@ -237,7 +237,7 @@ def parse_args(argv):
     add("--no-distortion", dest="distortion", action="store_false", help="train on the images just as they are")
     add("--resume", metavar="NPZ", help="train this network further; the learning rate rises and falls again")
     add("--seed", type=int, default=1, help="random seed (default: %(default)s)")
-    parser.set_defaults(**train.__kwdefaults__)
+    parser.set_defaults(**train.__kwdefaults__)  # the options that train() has
     args = parser.parse_args(argv)
     if not args.output.endswith(".npz"):  # it might be a CSV file
         parser.error(f"argument -o: {args.output} does not end in .npz")
