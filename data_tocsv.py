@@ -403,8 +403,7 @@ def normalize_stroke_width(darkness):
         raise InputError(NO_DIGIT)
     # The dilation after which width / length is PEN / 20. Both grow by twice its radius.
     change = (PEN * max(right - left, bottom - top) - 20 * width) / (20 - PEN) / 2
-    changed = dilate(ink, round(change)) if change > 0 else ~dilate(~ink, round(-change / 2))  # half: it may break
-    return changed if changed.any() else ink
+    return dilate(ink, round(change)) if change > 0 else ~dilate(~ink, round(-change / 2))  # half: it may break
 
 
 def center_by_mass(ink):
