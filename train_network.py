@@ -15,6 +15,7 @@ Read `forward`, `backward` and `train` first. After them come the random distort
 file, and the command. The README says what each part of the training is worth.
 """
 
+import io
 import math
 import os
 import sys
@@ -190,7 +191,9 @@ def interpolate(X, points):
 
 def save_network(params, file):
     """Write a network to a binary file in npz format: float32, biases as (256,), (64,) and (10,)."""
-    np.savez(file, **{name: p.ravel() if name[0] == "b" else p for name, p in params.items()})
+    data = io.BytesIO()  # on a full disk, np.savez itself may print a traceback
+    np.savez(data, **{name: p.ravel() if name[0] == "b" else p for name, p in params.items()})
+    file.write(data.getvalue())
 
 
 def load_network(path):
