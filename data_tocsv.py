@@ -492,7 +492,7 @@ def read_csv(path):
         with open(path, encoding="utf-8-sig", errors="replace") as file:
             rows = parse_rows(file)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file: run data_tocsv.py first") from error
+        raise InputError(f"{path}: no such file: CSV files are made by data_tocsv.py") from error
     except (ValueError, Warning) as error:
         raise InputError(f"{path}: {first_fault(path)}") from error
     return rows[:, 0], rows[:, 1:]

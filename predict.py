@@ -188,7 +188,9 @@ def main(argv=None):
                 print(p.argmax() if alone else f"{printable(path)}\t{p.argmax()}\t{p.max():.4f}")
     pairs = Counter((label_of(path), p.argmax()) for path, _, p in answers if p is not None)
     if not pairs:
-        return 2  # and older files stay
+        if outputs:
+            log("no file is written: no picture was read")
+        return 2
     if args.output:
         with replacing(args.output, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             write_table(answers, file)

@@ -209,7 +209,7 @@ def load_network(path):
             raise ValueError("its numbers are NaN, infinite or too large")
         return params
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file: train_network.py makes one") from error
+        raise InputError(f"{path}: no such file: networks are made by train_network.py") from error
     except Exception as error:  # NumPy raises nearly anything on a broken file
         reason = getattr(error, "strerror", None) or f"not a network: {str(error) or type(error).__name__}"
         raise InputError(f"{path}: {reason}") from error
@@ -233,7 +233,7 @@ def parse_args(argv):
     add("--test", default=TEST_CSV, metavar="CSV", help="test images (default: %(default)s)")
     add("-o", "--output", default=NETWORK, metavar="NPZ", help="where to save the network (default: %(default)s)")
     add("--epochs", type=int, help="passes over the training images (default: %(default)s)")
-    add("--learning-rate", type=float, help="how far each step goes, per image (default: %(default)s)")
+    add("--learning-rate", type=float, help="step size for each image of a batch (default: %(default)s)")
     add("--batch-size", type=int, help="images per step (default: %(default)s)")
     add("--momentum", type=float, help="fraction of the previous update kept (default: %(default)s)")
     add("--weight-decay", type=float, help="how strongly weights are pulled towards 0 (default: %(default)s)")

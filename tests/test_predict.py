@@ -132,7 +132,7 @@ def test_a_network_beside_the_script_is_found_and_named(digits):
     assert result.stdout == "4\n" and result.stderr == f"predict.py: using {code / 'network.npz'}\n"
     os.unlink(code / "network.npz")
     line = error_line(run(code / "predict.py", drawn(4), cwd=digits))
-    assert line == "predict.py: error: network.npz: no such file: train_network.py makes one"
+    assert line == "predict.py: error: network.npz: no such file: networks are made by train_network.py"
 
 
 # From Python.
