@@ -35,18 +35,18 @@ SEVERAL = "more than one digit: crop the picture to one"
 LARGE_FILE = 50_000  # bytes: larger pictures are decoded in threads
 LARGE_PICTURE = 3_000_000  # pixels to decode: larger pictures are decoded one at a time, to save memory
 decoding_large = threading.Lock()
-Image.core.set_block_size(1 << 30)  # one block of memory for each picture: of many small blocks threads keep too many
+Image.core.set_block_size(1 << 30)  # one block of memory per picture: threads do not give back many small ones
 
 VIEW = 128  # pixels: longer pictures are averaged down to this, which is about the size of NIST's scans
 SMALL = 56  # pixels: a picture up to this long has no room for sheets, shadows or ruled lines
-QUADRANGLE = 0.85  # least overlap / union of a sheet and its quadrangle; with round corners 0.9, a digit has up to 0.84
+QUADRANGLE = 0.85  # least overlap / union with its quadrangle; a sheet with round corners has 0.9, a digit up to 0.84
 FLAT = 0.18  # share of pixels in the middle third of the brightness range; plain paper has less, uneven light more
 STROKE = 11  # cells of 4 pixels: darker areas up to this wide are ink, wider ones are shadows
 SKEW = 0.2  # the least skewness of brightness: ink is the minority, but shadow and noise are half dark, half light
-ROUGH = 0.85  # the largest squared difference of neighbours / variance; white noise has 1
+ROUGH = 0.85  # the largest squared difference of neighbours, as a share of what white noise of this variance has
 FAINT = 0.03  # the least darkness of ink, as a share of the paper's light; JPEG artefacts stay below
 NOISE = 4  # the least darkness of ink, in medians of the paper's noise: about 2.7 standard deviations
-SPECK = 0.05  # components smaller than this share of the main one are dust; at the border scores count this much
+SPECK = 0.05  # components smaller than this share of the main one are dust; at the border, scores are multiplied by it
 PEN = 2.6  # stroke width in the 20 x 20 box, in pixels; MNIST's mean is 2.8
 # Multiplied by a 28 x 28 image, these give its mass and its first moments in y and x (pixel centres are at +0.5).
 MOMENTS = np.array([np.ones((SIZE, SIZE)), *(np.indices((SIZE, SIZE)) + 0.5)], np.float32).reshape(3, PIXELS)
@@ -151,10 +151,11 @@ def find_digit(picture, looks=3):
     digit = main_components(labels * np.isin(labels, labels[darkness > certain]))
     left, top, right, bottom = bounds(digit)
     margin = 1 + max(right - left, bottom - top) // 4
+    # It was looked at enlarged, or cannot be enlarged, or is large enough.
     if not looks or scale == 1 or 4 * margin > max(darkness.shape) / 4:
         return np.where(dilate(digit), darkness / threshold, 0)
     box = np.multiply([left - margin, top - margin, right + margin, bottom + margin], scale)
-    return find_digit(picture.crop(np.clip(box, 0, picture.size * 2).tolist()), looks=0)
+    return find_digit(picture.crop(np.clip(box, 0, picture.size * 2).tolist()), looks=0)  # size * 2: (w, h, w, h)
 
 
 def thresholds(darkness):
@@ -180,7 +181,7 @@ def cut_out_sheet(picture, view):
     view = view.reduce(-(-2 * max(view.size) // VIEW))  # half a VIEW is enough, and takes a quarter of the time
     grey = np.asarray(view, np.float32) / 255
     light = grey > otsu(grey)
-    for area, diagonal in ((light, False), (~light, True)):  # a dark line separates light areas, at any slope
+    for area, diagonal in ((light, False), (~light, True)):  # dark areas connect at corners, light ones do not
         if border_of(area).all():  # nothing around it
             continue
         labels = connected_components(area, diagonal)
@@ -403,12 +404,13 @@ def normalize_stroke_width(darkness):
         raise InputError(NO_DIGIT)
     # The dilation after which width / length is PEN / 20. Both grow by twice its radius.
     change = (PEN * max(right - left, bottom - top) - 20 * width) / (20 - PEN) / 2
-    return dilate(ink, round(change)) if change > 0 else ~dilate(~ink, round(-change / 2))  # half: it may break
+    return dilate(ink, round(change)) if change > 0 else ~dilate(~ink, round(-change / 2))  # half: thin strokes break
 
 
 def center_by_mass(ink):
-    """Return ink (bool) as (784,) uint8 in the way MNIST was made, as Yadav & Bottou 2019 found: area-averaged into a
-    box of 20 x 20, the brightest pixel 255, the centre of mass in pixel 14.
+    """Return ink (bool) as MNIST was made, (784,) uint8 (Yadav & Bottou 2019).
+
+    It is area-averaged into a box of 20 x 20, with the brightest pixel 255 and the centre of mass in pixel 14.
     """
     left, top, right, bottom = bounds(ink)
     digit = Image.fromarray(ink[top:bottom, left:right]).convert("L")
@@ -537,7 +539,7 @@ def run(main):
     status = 0
     try:
         status = main()
-        print(end="", flush=True)
+        print(end="", flush=True)  # a full disk or a closed pipe shows here
     except KeyboardInterrupt:
         log("interrupted")
         status = 130
@@ -572,7 +574,8 @@ def replacing(path, mode="wb", **options):
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except OSError as error:
-        error.filename = path  # the name that the user gave
+        if error.filename in (None, temporary):  # else it is another file's
+            error.filename = path
         raise
     finally:
         with contextlib.suppress(OSError):
@@ -581,7 +584,7 @@ def replacing(path, mode="wb", **options):
 
 def progress(items, quiet, **options):
     """Return `items` with a tqdm progress bar, where tqdm is installed and stderr is a terminal."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or not (sys.stderr and sys.stderr.isatty()):
         return items
     try:
         from tqdm import tqdm
@@ -592,7 +595,7 @@ def progress(items, quiet, **options):
 
 def log(message, quiet=False):
     """Write one line to stderr, after the script's name."""
-    if not quiet:
+    if not quiet and sys.stderr:  # 2>&- closes it
         with contextlib.suppress(OSError):  # if nobody reads stderr, the work goes on
             say(f"{os.path.basename(sys.argv[0])}: {printable(message)}", sys.stderr)
 
@@ -616,7 +619,7 @@ def find_pictures(folder):
     """Return the training pictures and the test pictures in a folder: two lists of (label, path), sorted.
 
     They are in sub-folders 0 to 9 (or deeper) of a sub-folder with "train" or "test" in its name. Raises InputError if
-    there are none at all.
+    there are none, or if the folder is laid out otherwise.
     """
     found = [], []
     for pictures, word in zip(found, ("train", "test")):

@@ -116,7 +116,7 @@ def draw_sheet(answers):
     for index, (path, pixels, p) in enumerate(answers):
         x, y = 8 + index % 10 * TILE[0], 8 + index // 10 * TILE[1]
         name = path if len(path) <= 22 else f"...{path[-19:]}"
-        draw.text((x, y + 67), name.encode("ascii", "replace").decode(), "grey")
+        draw.text((x, y + 67), printable(name).encode("ascii", "replace").decode(), "grey")
         with contextlib.suppress(ValueError):  # unreadable, or too narrow
             sheet.paste(ImageOps.contain(open_image(path).convert("RGB"), (56, 56)), (x, y))
         if p is None:
@@ -174,17 +174,18 @@ def main(argv=None):
         raise InputError(f"{' '.join(args.paths)}: no pictures")
     outputs = {os.path.realpath(path) for path in (args.output, args.sheet) if path}
     for path in paths if outputs else []:
-        if "\0" not in path and os.path.realpath(path) in outputs:
+        if "\0" not in path and os.path.realpath(path) in outputs:  # realpath refuses \0
             raise InputError(f"{path}: is among the files to read: write to another folder")
 
-    alone, answers = len(paths) == 1 and paths == args.paths, []
+    alone = len(paths) == 1 and paths == args.paths
+    answers = []
     pictures = progress(paths, args.quiet or sys.stdout.isatty(), unit=" pictures")
     for path, pixels, p in classify_pictures(pictures, params):
         answers.append((path, pixels, p))
         if p is None:
             log(f"{'error: ' if alone else ''}{path}: {pixels}")
         else:
-            with contextlib.suppress(*[BrokenPipeError] if outputs else []):  # the files are written all the same
+            with contextlib.suppress(BrokenPipeError if outputs else ()):  # the files are written all the same
                 print(p.argmax() if alone else f"{printable(path)}\t{p.argmax()}\t{p.max():.4f}")
     pairs = Counter((label_of(path), p.argmax()) for path, _, p in answers if p is not None)
     if not pairs:

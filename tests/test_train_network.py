@@ -119,7 +119,7 @@ def test_training_learns_prints_a_line_an_epoch_and_saves_the_network(csvs, caps
 def test_training_on_the_test_images_gives_a_warning(csvs, capsys):
     for train in "test.csv", "./train.csv":
         main([f"--train={train}", "--test=train.csv", "--epochs=1"])
-        assert "warning: if training uses the test images" in capsys.readouterr().err
+        assert "warning: --train looks like the test images" in capsys.readouterr().err
     os.rename("train.csv", "latest.csv")
     main(["--train=latest.csv", "--test=test.csv", "--epochs=1"])
     assert "warning" not in capsys.readouterr().err
