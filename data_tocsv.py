@@ -639,7 +639,7 @@ def write_rows(file, pictures, **options):
     """Write a CSV row for each readable picture in a list of (label, path); return how many."""
     count = 0
     labels, paths = zip(*pictures)
-    for label, (path, pixels) in zip(labels, read_images(progress(paths, **options))):
+    for label, (path, pixels) in zip(labels, progress(read_images(paths), total=len(paths), **options)):
         if isinstance(pixels, InputError):
             log(f"{path}: {pixels}")
         else:

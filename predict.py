@@ -179,8 +179,8 @@ def main(argv=None):
 
     alone = len(paths) == 1 and paths == args.paths
     answers = []
-    pictures = progress(paths, args.quiet or sys.stdout.isatty(), unit=" pictures")
-    for path, pixels, p in classify_pictures(pictures, params):
+    found = classify_pictures(paths, params)
+    for path, pixels, p in progress(found, args.quiet or sys.stdout.isatty(), total=len(paths), unit=" pictures"):
         answers.append((path, pixels, p))
         if p is None:
             log(f"{'error: ' if alone else ''}{path}: {pixels}")
