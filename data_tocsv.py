@@ -678,7 +678,7 @@ def main(argv=None):
                 raise InputError(f"{target}: none of its {len(pictures):,} pictures can be read")
             unread += len(pictures) - count
             log(f"{target}: {count:,} rows", args.quiet)
-    options = "" if args.output == "datasets" else f" --train {targets[0]} --test {targets[1]}"
+    options = "" if args.output == "datasets" else f' --train "{targets[0]}" --test "{targets[1]}"'
     if len(training) < 30_000:  # fewer pictures need more epochs
         options += " --epochs 200"
     log(f"next: python train_network.py{options}", args.quiet)

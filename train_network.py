@@ -271,7 +271,7 @@ def main(argv=None):
         if not args.quiet:
             line = f"epoch {epoch}/{args.epochs}: loss {loss:.4f}, test accuracy {accuracy:.2%}, {seconds:.1f} s"
             say(line, sys.stdout)
-    network = "" if args.output == NETWORK else f"--network {args.output} "
+    network = "" if args.output == NETWORK else f'--network "{args.output}" '
     log(f"saved {args.output}; next: python predict.py {network}PICTURE_OR_FOLDER", args.quiet)
     return 0
 

@@ -513,7 +513,7 @@ def main(argv=None):
             target.rename(Path(temporary, "old"))
         Path(temporary, "new").rename(target)
     log(f"{target}: {10 * sum(counts.values()):,} pictures", args.quiet)
-    log(f"next: python data_tocsv.py {target}", args.quiet)
+    log(f'next: python data_tocsv.py "{target}"', args.quiet)
     return 0
 
 

@@ -52,7 +52,7 @@ def test_rows_are_the_label_and_what_pillow_decodes_by_digit_and_then_by_name(fo
         with open(csv, "rb") as file:
             assert file.read() == "".join(",".join(map(str, row)) + "\n" for row in rows).encode()
     out, err = capsys.readouterr()
-    assert out == "" and "20 rows" in err and "next: python train_network.py --train ./train_images.csv" in err
+    assert out == "" and "20 rows" in err and 'next: python train_network.py --train "./train_images.csv"' in err
 
 
 def test_names_are_in_natural_order_sub_folders_after_files_hidden_ones_skipped(tmp_path):

@@ -41,7 +41,7 @@ def test_hands_that_are_blended_have_the_same_points(digit):
 
 def test_a_folder_is_drawn_and_replaced(tmp_path):
     result = run(SCRIPT, "--count", "2", "-o", "more", cwd=tmp_path, check=0)
-    assert "620 pictures" in result.stderr and result.stderr.endswith("data_tocsv.py more\n")
+    assert "620 pictures" in result.stderr and result.stderr.endswith('data_tocsv.py "more"\n')
     drawn = files_in(tmp_path)
     assert len(drawn) == 620
     assert run(SCRIPT, "--count", "1", "-o", "more", "-q", cwd=tmp_path, check=0).stderr == ""
