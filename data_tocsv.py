@@ -344,17 +344,17 @@ def main_components(labels):
         if side[0] != main and (side == side[0]).all():  # the edge of a table, or of a scanner's glass
             keep[side[0]] = False
     box = left, top, right, bottom = bounds((labels == main) & (labels > 0))
-    if any(beside(box, bounds(labels == other)) for other in np.flatnonzero(keep)):
+    if any(are_apart(box, bounds(labels == other)) for other in np.flatnonzero(keep)):
         raise InputError(SEVERAL)
     margin = max(right - left, bottom - top) // 2 if max(labels.shape) > SMALL else SMALL
     near = labels[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
     return np.isin(labels, near) & keep[labels]
 
 
-def beside(box, other):
-    """Return whether two boxes (left, top, right, bottom) hold two digits: of similar height, with a gap between."""
+def are_apart(box, other):
+    """Return whether two boxes (left, top, right, bottom) hold two digits: similar height, with a gap between."""
     heights = sorted([box[3] - box[1], other[3] - other[1]])
-    gap = max(box[0] - other[2], other[0] - box[2])
+    gap = max(box[0] - other[2], other[0] - box[2], box[1] - other[3], other[1] - box[3])
     return gap > 1 + heights[1] // 12 and heights[0] > 0.6 * heights[1]
 
 

@@ -242,11 +242,12 @@ def test_the_first_of_several_frames(tmp_path):
 
 
 @pytest.mark.parametrize("digits", [(4, 2), (1, 0), (3, 5, 8), (2, 0, 2, 6)])
+@pytest.mark.parametrize("stack", [np.hstack, np.vstack])
 @pytest.mark.parametrize("resize", [lambda picture: picture, enlarged], ids=["small", "large"])
-def test_several_digits_are_not_read_as_one(digits, resize):
-    side_by_side = Image.fromarray(np.hstack([np.asarray(drawing(digit)) for digit in digits]))
+def test_several_digits_are_not_read_as_one(digits, stack, resize):
+    several = Image.fromarray(stack([np.asarray(drawing(digit)) for digit in digits]))
     with pytest.raises(InputError, match="^more than one digit: crop the picture to one$"):
-        read_image(ImageOps.invert(resize(side_by_side)))
+        read_image(ImageOps.invert(resize(several)))
 
 
 @pytest.mark.parametrize(
