@@ -240,7 +240,6 @@ VARIANTS = {
     "header": HEADER + TEXT,
     "CRLF": TEXT.replace("\n", "\r\n"),
     "BOM": "\ufeff" + TEXT,
-    "BOM and header": "\ufeff" + HEADER + TEXT,
     "no last newline": TEXT.rstrip("\n"),
     "spaces": TEXT.replace(",", ", "),
     "blank lines": TEXT.replace("\n", "\n\n"),
