@@ -43,7 +43,7 @@ QUADRANGLE = 0.85  # least overlap / union with its quadrangle; a sheet with rou
 FLAT = 0.18  # share of pixels in the middle third of the brightness range; plain paper has less, uneven light more
 STROKE = 11  # cells of 4 pixels: darker areas up to this wide are ink, wider ones are shadows
 SKEW = 0.2  # the least skewness of brightness: ink is the minority, but shadow and noise are half dark, half light
-ROUGH = 0.85  # the largest squared difference of neighbours, as a share of what white noise of this variance has
+ROUGH = 0.85  # limit of neighbours' squared differences, as a share of those in white noise of equal variance
 FAINT = 0.03  # the least darkness of ink, as a share of the paper's light; JPEG artefacts stay below
 NOISE = 4  # the least darkness of ink, in medians of the paper's noise: about 2.7 standard deviations
 SPECK = 0.05  # components smaller than this share of the main one are dust; at the border, scores are multiplied by it
@@ -175,8 +175,8 @@ def thresholds(darkness):
 def cut_out_sheet(picture, view):
     """Return the picture cropped to a sheet of paper, the rest painted over, or None if there is no sheet.
 
-    view: the picture averaged down. A sheet, card, screen or frame is one component, light or dark; a dark one lies
-    within the picture, else it may be a shadow.
+    view: the picture averaged down. A sheet, card, screen or frame is one component, light or dark. A dark one must not
+    touch the border: it may be a shadow.
     """
     view = view.reduce(-(-2 * max(view.size) // VIEW))  # half a VIEW is enough, and takes a quarter of the time
     grey = np.asarray(view, np.float32) / 255
@@ -304,7 +304,7 @@ def ruled_lines(darkness):
 
 
 def otsu(darkness):
-    """Return the middle between mean paper and mean ink, split where each varies least (Otsu 1979)."""
+    """Split paper from ink where each varies least (Otsu 1979); return the middle of their means."""
     count = np.bincount(np.uint8(255 * darkness.clip(0, 1)).ravel(), minlength=256)
     below, sums = count.cumsum(), (count * np.arange(256)).cumsum()
     above = below[-1] - below
@@ -535,7 +535,7 @@ def run(main):
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # file names may be any bytes
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that temporary files are removed
     warnings.simplefilter("ignore")  # Pillow's, about odd files that it can read
-    Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS counts those that are decoded: a JPEG of 200 megapixels is no burden
+    Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS limits what is decoded: of large JPEGs less than their size
     status = 0
     try:
         status = main()
@@ -558,7 +558,7 @@ def make_parser(description, epilog):
     """Return an argparse parser with the option that the three scripts share."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=description, epilog=epilog, formatter_class=layout, allow_abbrev=False)
-    parser.add_argument("-q", "--quiet", action="store_true", help="print only answers and errors")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, notes or summary")
     return parser
 
 

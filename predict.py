@@ -143,7 +143,7 @@ def parse_args(argv):
     """Return the command's options."""
     parser = make_parser(
         "Read handwritten digits, one in each picture.",
-        "A single picture prints its digit. A folder, several paths or - print path<TAB>digit<TAB>confidence lines.\n\n"
+        "One picture gives its digit. A folder, several paths or - give lines of path<TAB>digit<TAB>confidence.\n\n"
         "examples: python predict.py 7.jpg\n"
         "          python predict.py datasets/sample/testing\n"
         "          find photos -name '*.jpg' | python predict.py -o answers.csv -",
@@ -175,7 +175,7 @@ def main(argv=None):
     outputs = {os.path.realpath(path) for path in (args.output, args.sheet) if path}
     for path in paths if outputs else []:
         if "\0" not in path and os.path.realpath(path) in outputs:  # realpath refuses \0
-            raise InputError(f"{path}: is among the files to read: write to another folder")
+            raise InputError(f"{path}: would be read and overwritten: write to another folder")
 
     alone = len(paths) == 1 and paths == args.paths
     answers = []
@@ -185,7 +185,7 @@ def main(argv=None):
         if p is None:
             log(f"{'error: ' if alone else ''}{path}: {pixels}")
         else:
-            with contextlib.suppress(BrokenPipeError if outputs else ()):  # the files are written all the same
+            with contextlib.suppress(BrokenPipeError if outputs else ()):  # the files must still be written
                 print(p.argmax() if alone else f"{printable(path)}\t{p.argmax()}\t{p.max():.4f}")
     pairs = Counter((label_of(path), p.argmax()) for path, _, p in answers if p is not None)
     if not pairs:

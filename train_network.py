@@ -113,7 +113,7 @@ def train(
             grads = backward(params, X, A1, A2, P, Y)
             loss += cross_entropy(P, Y)
             now = epoch + step / steps  # in epochs
-            # The rate rises in the first epoch, while the weights are random (Goyal et al. 2017), and then falls to 0.
+            # Warm-up in the first epoch, while the weights are random (Goyal et al. 2017); then the rate falls to 0.
             rate = learning_rate * min(now + 1 / steps, 1) * (1 - now / epochs)
             for name, p in params.items():
                 velocity[name] = momentum * velocity[name] + grads[name]  # heavy ball (Polyak 1964)

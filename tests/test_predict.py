@@ -218,7 +218,7 @@ def test_a_picture_is_not_written_over(monkeypatch, args):
     copy("mixed/p.csv", 3)
     os.symlink("mixed/p.csv", "link.png")
     monkeypatch.setattr(sys, "stdin", io.StringIO("mixed/p.csv\n"))
-    with pytest.raises(InputError, match=r"p\.csv: is among the files to read: write to another folder"):
+    with pytest.raises(InputError, match=r"p\.csv: would be read and overwritten: write to another folder"):
         module.main(args.split())
     with open("mixed/p.csv", "rb") as file:
         assert file.read() == drawn(3).read_bytes()
