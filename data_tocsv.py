@@ -288,19 +288,23 @@ def ruled_lines(darkness):
     height, width = darkness.shape
     if max(height, width) <= SMALL:
         return 0
-    pieces = np.asarray(Image.fromarray(darkness).resize((16, height), Image.Resampling.BOX)).clip(0)
-    if pieces.max(axis=0).min() < FAINT:  # only a line is in all pieces
+    narrow = Image.fromarray(darkness).resize((16, height), Image.Resampling.BOX)
+    if np.max(narrow, axis=0).min() < FAINT:  # a line is in all 16 columns
         return 0
-    pieces = np.pad(pieces, ((9, 9), (0, 0)))
-    pieces = np.max([np.roll(pieces, shift, axis=0) for shift in (-1, 0, 1)], axis=0)  # a line may lie between rows
-    drops, rows = (np.arange(-7, 8)[:, np.newaxis], np.arange(height + 18)[:, np.newaxis])  # up to 3 degrees
-    shifts = np.round(drops * np.linspace(-0.5, 0.5, 16)).astype(int)
-    sheared = pieces[(rows + shifts[:, np.newaxis]).clip(0, height + 17), np.arange(16)]  # (15, height + 18, 16)
+    drops = range(-7, 8)  # pixels from end to end: up to 3 degrees
+    sheared = np.stack([shear(narrow, drop) for drop in drops]).clip(0)  # (15, height, 16)
+    sheared = np.max([np.roll(sheared, shift, axis=1) for shift in (-1, 0, 1)], axis=0)  # a line may lie between rows
     lines = sheared.min(axis=2)
     best = (lines**2).sum(axis=1).argmax()
     around = np.maximum(np.roll(sheared[best], 4, axis=0), np.roll(sheared[best], -4, axis=0))
     line = (lines[best] - np.median(around, axis=1)).clip(0)  # thicker marks are not lines
-    return line[rows[9:-9] - np.round(drops[best] * np.linspace(-0.5, 0.5, width)).astype(int)]
+    return np.asarray(shear(Image.fromarray(line[:, np.newaxis]).resize((width, height)), -drops[best]))
+
+
+def shear(picture, drop):
+    """Return the picture with its right end moved up by `drop` pixels against its left end."""
+    matrix = 1, 0, 0, drop / picture.width, 1, -drop / 2
+    return picture.transform(picture.size, Image.Transform.AFFINE, matrix)
 
 
 def otsu(darkness):
