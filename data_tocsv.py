@@ -113,8 +113,12 @@ def simplify(picture, side):
         values = np.nan_to_num(np.asarray(picture, np.float32), posinf=0, neginf=0)
         values = (values - values.min()) * (255 / max(np.ptp(values), 1e-30))
         return Image.fromarray(values.astype(np.uint8)).reduce(factor)
+    if picture.mode == "RGBA" and picture.getchannel("A").getextrema()[0] == 255:  # opaque, as most screenshots are
+        picture = picture.convert("RGB")
     if not picture.has_transparency_data:
-        return picture.convert("L" if picture.mode in ("1", "L") else "RGB").reduce(factor)
+        if picture.mode not in ("L", "RGB"):
+            picture = picture.convert("L" if picture.mode == "1" else "RGB")
+        return picture.reduce(factor)
     picture = picture.convert("RGBA").reduce(factor)
     for page in ("white", "black"):
         opaque = Image.alpha_composite(Image.new("RGBA", picture.size, page), picture).convert("RGB")
