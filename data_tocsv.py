@@ -31,7 +31,6 @@ FORMATS = ["JPEG", "PNG", "GIF", "BMP", "TIFF", "PPM", "WEBP", "AVIF"]  # for ot
 MAX_PIXELS = 36_000_000  # the most that is decoded: an A4 page at 600 dpi
 TOO_LARGE = "too large: scale it down"
 NO_DIGIT = "no digit found"
-SEVERAL = "more than one digit: crop the picture to one"
 LARGE_FILE = 50_000  # bytes: larger pictures are decoded in threads
 LARGE_PICTURE = 3_000_000  # pixels to decode: larger pictures are decoded one at a time, to save memory
 decoding_large = threading.Lock()
@@ -152,7 +151,8 @@ def find_digit(picture, looks=3):
     darkness = darkness - np.maximum(ruled_lines(darkness), np.transpose(ruled_lines(darkness.T)))
     threshold, certain = thresholds(darkness)
     labels = connected_components(darkness > threshold)
-    digit = main_components(labels * np.isin(labels, labels[darkness > certain]))
+    reached = np.bincount(labels[darkness > certain], minlength=labels.max() + 1) > 0
+    digit = main_components(labels * reached[labels])
     left, top, right, bottom = bounds(digit)
     margin = 1 + max(right - left, bottom - top) // 4
     # It was looked at enlarged, or cannot be enlarged, or is large enough.
@@ -344,7 +344,7 @@ def main_components(labels):
     In a small picture all components are near. Raises InputError if there is no digit, or several.
     """
     size = np.bincount(labels.ravel())
-    border = np.isin(np.arange(len(size)), border_of(labels))
+    border = np.bincount(border_of(labels), minlength=len(size)) > 0
     main = (component_scores(labels) * np.where(border, SPECK, 1)).argmax()
     keep = (size > SPECK * size[main]) & (border <= border[main])
     keep[0] = False
@@ -353,10 +353,11 @@ def main_components(labels):
             keep[side[0]] = False
     box = left, top, right, bottom = bounds((labels == main) & (labels > 0))
     if any(are_apart(box, bounds(labels == other)) for other in np.flatnonzero(keep)):
-        raise InputError(SEVERAL)
+        raise InputError("more than one digit: crop the picture to one")
     margin = max(right - left, bottom - top) // 2 if max(labels.shape) > SMALL else SMALL
     near = labels[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
-    return np.isin(labels, near) & keep[labels]
+    keep &= np.bincount(near.ravel(), minlength=len(size)) > 0
+    return keep[labels]
 
 
 def are_apart(box, other):
@@ -401,9 +402,10 @@ def normalize_stroke_width(darkness):
     """Return the ink (bool), about 80 pixels long, with MNIST's stroke width. Raises InputError if it is no stroke."""
     left, top, right, bottom = bounds(darkness > 0)
     longest = max(right - left, bottom - top)
-    darkness = np.pad(darkness[top:bottom, left:right], 2 + longest // 8)
-    size = [round(side * 80 / longest) for side in darkness.shape[::-1]]
-    ink = np.asarray(Image.fromarray(darkness).resize(size, Image.Resampling.BICUBIC)) > 1  # enlarged: smooth edges
+    margin = 2 + longest // 8
+    digit = Image.fromarray(darkness).crop((left - margin, top - margin, right + margin, bottom + margin))
+    size = [round(side * 80 / longest) for side in digit.size]
+    ink = np.asarray(digit.resize(size, Image.Resampling.BICUBIC)) > 1  # enlarged: smooth edges
     left, top, right, bottom = bounds(ink)
     # Area = length x width. Outline = 2 x length, but counted in pixel steps it is about 4 / pi times too long.
     outline = sum(np.count_nonzero(np.diff(ink, axis=axis)) for axis in (0, 1))
