@@ -15,7 +15,7 @@ import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice, product
+from itertools import chain, islice, product
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageOps, UnidentifiedImageError
@@ -496,13 +496,14 @@ def to_csv(label, pixels):
 
 
 def read_csv(path):
-    """Return the labels, (n,) uint8, and the pixels, (n, 784) uint8, of a CSV file.
+    """Return the labels, (n,) uint8, and the pixels, (n, 784) uint8, of a CSV file. A header line is skipped.
 
     Raises InputError with the number of the first invalid line, or if the file is missing or empty.
     """
     try:
         with open(path, encoding="utf-8-sig", errors="replace") as file:
-            rows = parse_rows(file)
+            first = file.readline()
+            rows = parse_rows(file if first.startswith("label") else chain([first], file))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file: CSV files are made by data_tocsv.py") from error
     except (ValueError, Warning) as error:
@@ -511,13 +512,10 @@ def read_csv(path):
 
 
 def parse_rows(lines):
-    """Return the rows, (n, 785) uint8, in lines of CSV text. Raises ValueError or a Warning if one is invalid.
-
-    A header (label, ...) is skipped as a comment.
-    """
+    """Return the rows, (n, 785) uint8, in lines of CSV text. Raises ValueError or a Warning if one is invalid."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # loadtxt only warns about no rows at all, and about 1.0
-        rows = np.loadtxt(lines, np.uint8, delimiter=",", comments="label", ndmin=2)
+        rows = np.loadtxt(lines, np.uint8, delimiter=",", comments=None, ndmin=2)
     if rows.shape[1] != 1 + PIXELS or rows[:, 0].max() > 9:
         raise ValueError
     return rows
@@ -528,7 +526,7 @@ def first_fault(path):
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
             try:
-                if line.strip("\n") and not line.startswith("label"):
+                if line.strip("\n") and not (number == 1 and line.startswith("label")):
                     parse_rows([line])
             except (ValueError, Warning):
                 return f"line {number}: expected a digit and {PIXELS} whole numbers from 0 to 255"
@@ -540,6 +538,8 @@ def first_fault(path):
 
 def run(main):
     """Run a script's main() and exit with the status it returns; an error becomes one line on stderr, status 2."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # None if the shell has closed it
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in sys.stdin, sys.stdout, sys.stderr:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # file names may be any bytes
@@ -594,7 +594,7 @@ def replacing(path, mode="wb", **options):
 
 def progress(items, quiet, **options):
     """Return `items` with a tqdm progress bar, where tqdm is installed and stderr is a terminal."""
-    if quiet or not (sys.stderr and sys.stderr.isatty()):
+    if quiet or not sys.stderr.isatty():
         return items
     try:
         from tqdm import tqdm
@@ -605,7 +605,7 @@ def progress(items, quiet, **options):
 
 def log(message, quiet=False):
     """Write one line to stderr, after the script's name."""
-    if not quiet and sys.stderr:  # 2>&- closes it
+    if not quiet:
         with contextlib.suppress(OSError):  # if nobody reads stderr, the work goes on
             say(f"{os.path.basename(sys.argv[0])}: {printable(message)}", sys.stderr)
 

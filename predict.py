@@ -14,6 +14,7 @@ import csv
 import sys
 import textwrap
 from collections import Counter
+from itertools import islice
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
@@ -21,6 +22,7 @@ from PIL import Image, ImageDraw, ImageOps
 from data_tocsv import InputError, log, make_parser, open_image, printable, progress, read_images, replacing, run, walk
 from train_network import NETWORK, classify, load_network
 
+BATCH = 32  # pictures that are classified at a time
 ON_SHEET = 300  # pictures
 TILE = 132, 82  # pixels on the sheet for each picture
 
@@ -60,14 +62,17 @@ def find_network():
     return beside if os.path.exists(beside) and not os.path.exists(NETWORK) else NETWORK
 
 
-def classify_pictures(paths, params):
+def classify_pictures(paths, params, quiet=True, **options):
     """Yield, in order, (path, pixels, p) for each picture, or (path, InputError, None) if it cannot be read.
 
-    pixels: (784,) uint8; p: (10,) float32, the probability of each digit.
+    pixels: (784,) uint8; p: (10,) float32, the probability of each digit; options: of the progress bar, if not quiet.
     """
-    for path, pixels in read_images(paths):
-        unread = isinstance(pixels, InputError)
-        yield path, pixels, None if unread else classify(params, pixels[np.newaxis])[:, 0]
+    results = iter(progress(read_images(paths), quiet, **options))
+    while batch := list(islice(results, BATCH)):
+        images = [pixels for _, pixels in batch if not isinstance(pixels, InputError)]
+        answers = iter(classify(params, np.array(images)).T if images else [])
+        for path, pixels in batch:
+            yield path, pixels, None if isinstance(pixels, InputError) else next(answers)
 
 
 def label_of(path):
@@ -173,14 +178,14 @@ def main(argv=None):
     if not paths:
         raise InputError(f"{' '.join(args.paths)}: no pictures")
     outputs = {os.path.realpath(path) for path in (args.output, args.sheet) if path}
-    for path in paths if outputs else []:
+    for path in paths if any(map(os.path.exists, outputs)) else []:
         if "\0" not in path and os.path.realpath(path) in outputs:  # realpath refuses \0
             raise InputError(f"{path}: would be read and overwritten: write to another folder")
 
     alone = len(paths) == 1 and paths == args.paths
     answers = []
-    found = classify_pictures(paths, params)
-    for path, pixels, p in progress(found, args.quiet or sys.stdout.isatty(), total=len(paths), unit=" pictures"):
+    quiet = args.quiet or sys.stdout.isatty()
+    for path, pixels, p in classify_pictures(paths, params, quiet, total=len(paths), unit=" pictures"):
         answers.append((path, pixels, p))
         if p is None:
             log(f"{'error: ' if alone else ''}{path}: {pixels}")

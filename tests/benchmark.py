@@ -206,7 +206,7 @@ def measure(folder):
     decode = shell("-c", DECODE, list_file(folder, "all.txt", paths))
     compare(f"CPU: converting {len(paths):,} pictures / decoding them", 1.5, convert, decode, 3, cpu_time)
     decode = shell("-c", DECODE, list_file(folder, "jpgs.txt", walk(jpgs)))
-    compare("predicting a folder of 10,000 / decoding it", 2.5, shell(*predict, jpgs), decode)
+    compare("predicting a folder of 10,000 / decoding it", 1.6, shell(*predict, jpgs), decode)
     decode = shell("-c", DECODE, list_file(folder, "photos.txt", walk(photos)))
     compare("40 photos of 12 megapixels / decoding them whole", 1, shell(*predict, photos), decode, 3)
     imports = shell("-c", "import numpy, PIL.Image")

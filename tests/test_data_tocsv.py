@@ -162,15 +162,12 @@ def test_a_folder_that_cannot_be_listed_is_reported(folder, monkeypatch, capsys)
     [
         (shutil.rmtree, "digits"),
         (lambda d: (shutil.rmtree(d), d.write_text("")), "digits"),
-        (lambda d: shutil.rmtree(d / "training"), "digits: no training pictures: name"),
-        (
-            lambda d: [path.unlink() for path in d.glob("testing/*/*")],
-            "digits: no test pictures: name",
-        ),
+        (lambda d: shutil.rmtree(d / "training"), "digits: no training pictures: name another folder"),
+        (lambda d: [path.unlink() for path in d.glob("testing/*/*")], "digits: no test pictures: name another folder"),
         (lambda d: (d / "train2").mkdir(), 'digits: several sub-folders with "train" in their names'),
         (lambda d: shutil.rmtree(d / "testing" / "3"), "testing: no sub-folder 3: make all of 0 to 9"),
         (lambda d: [path.write_text("x") for path in d.glob("testing/*/*")], "none of its 10 pictures can be read"),
-        (lambda d: os.mkdir("test_images.csv"), "test_images.csv"),
+        (lambda d: os.mkdir("test_images.csv"), "Is a directory: './test_images.csv'"),
     ],
 )
 def test_folders_that_cannot_be_used_change_nothing(folder, tmp_path, spoil, message):
@@ -240,6 +237,7 @@ VARIANTS = {
     "header": HEADER + TEXT,
     "CRLF": TEXT.replace("\n", "\r\n"),
     "BOM": "\ufeff" + TEXT,
+    "BOM and header": "\ufeff" + HEADER + TEXT,
     "no last newline": TEXT.rstrip("\n"),
     "spaces": TEXT.replace(",", ", "),
     "blank lines": TEXT.replace("\n", "\n\n"),
@@ -263,7 +261,7 @@ FAULTS = [
     *[(with_value(0, 9, value), 1) for value in ("256", "-1", "x", "", "1.0", "1e2", "1e400", "nan", '"5"', "0256")],
     *[(text, 1) for text in (TEXT.replace("\n", ",\n"), TEXT[2:], "1," * 100_000, bytes(range(256)) * 20)],
     *[(with_value(2, column, value), 3) for column, value in ((784, "256"), (0, "10"), (0, "-1"))],
-    *[(TEXT + line + "\n" + TEXT, 4) for line in ("1,2,3", "#")],
+    *[(TEXT + line + "\n" + TEXT, 4) for line in ("1,2,3", "#", "label")],
     (HEADER + "\n" + with_value(1, 0, "255"), 4),
     (1000 * TEXT + TEXT[:999], 3001),
 ]

@@ -185,7 +185,7 @@ UNUSABLE = {
     "-": "-: no pictures",
     "mixed -o missing/answers.csv": "missing/answers.csv",
     "mixed --sheet missing/s.png": "missing/s.png",
-    "mixed -o folder.csv": "folder.csv",
+    "mixed -o folder.csv": "Is a directory: 'folder.csv'",
 }
 
 
