@@ -50,7 +50,7 @@ def drawn(digit, index=0):
     return paths[(CLEAR[int(digit)] + index) % len(paths)]
 
 
-def write_rows(path, count=200, seed=0):
+def write_random_csv(path, count=200, seed=0):
     """Write a CSV file of random images, each with a bright band that shows its label."""
     rng = np.random.default_rng(seed)
     rows = rng.integers(0, 60, (count, 785))

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import SAMPLE, command, posix, run, write_rows
+from conftest import SAMPLE, command, posix, run, write_random_csv
 
 from data_tocsv import read_csv
 from train_network import load_network
@@ -19,7 +19,7 @@ from train_network import load_network
 @pytest.fixture
 def jobs(tmp_path, network):
     """The commands to be interrupted, and the file that each writes. All take a second or more."""
-    write_rows(tmp_path / "rows.csv", 2000)
+    write_random_csv(tmp_path / "rows.csv", 2000)
     return {
         "data_tocsv.py": ([SAMPLE, "-o", "."], "train_images.csv"),
         "train_network.py": (["--train=rows.csv", "--test=rows.csv", "--epochs=1000"], "network.npz"),
@@ -84,7 +84,7 @@ def test_a_file_that_cannot_be_written_whole_is_an_error_and_the_old_one_stays(t
 
 
 def test_two_runs_that_write_the_same_file_do_not_mix(tmp_path):
-    write_rows(tmp_path / "rows.csv")
+    write_random_csv(tmp_path / "rows.csv")
     args = ["--train", "rows.csv", "--test", "rows.csv", "-q", "--epochs", "10", "--seed"]
     runs = [subprocess.Popen(command("train_network.py", *args, seed), cwd=tmp_path) for seed in "12"]
     while any(process.poll() is None for process in runs):

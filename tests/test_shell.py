@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPO, SAMPLE, command, error_line, posix, run, write_rows
+from conftest import REPO, SAMPLE, command, error_line, posix, run, write_random_csv
 
 SCRIPTS = ["data_tocsv.py", "train_network.py", "predict.py"]
 full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
@@ -105,7 +105,7 @@ def in_a_terminal(script, *args, cwd, env):
 def test_one_progress_bar_for_the_whole_training_and_none_without_tqdm(tmp_path):
     (tmp_path / "hide" / "tqdm").mkdir(parents=True)
     (tmp_path / "hide" / "tqdm" / "__init__.py").write_text("raise ImportError")
-    write_rows(tmp_path / "rows.csv")
+    write_random_csv(tmp_path / "rows.csv")
     args = ["--train", "rows.csv", "--test", "rows.csv", "--epochs", "5"]
     networks = []
     for env in {"TQDM_MININTERVAL": "0"}, {"PYTHONPATH": str(tmp_path / "hide")}:

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import run, write_rows
+from conftest import run, write_random_csv
 
 import train_network
 from data_tocsv import InputError
@@ -16,8 +16,8 @@ from train_network import SHAPES, backward, cross_entropy, distort, forward, ini
 def csvs(tmp_path, monkeypatch):
     """Work in a folder of two small CSV files; return the options that name them."""
     monkeypatch.chdir(tmp_path)
-    write_rows(tmp_path / "train.csv", 200, 1)
-    write_rows(tmp_path / "test.csv", 50, 2)
+    write_random_csv(tmp_path / "train.csv", 200, 1)
+    write_random_csv(tmp_path / "test.csv", 50, 2)
     return ["--train=train.csv", "--test=test.csv"]
 
 
