@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -19,6 +20,11 @@ def csvs(tmp_path, monkeypatch):
     write_random_csv(tmp_path / "train.csv", 200, 1)
     write_random_csv(tmp_path / "test.csv", 50, 2)
     return ["--train=train.csv", "--test=test.csv"]
+
+
+@pytest.fixture
+def params():
+    return init_params(np.random.default_rng(0))
 
 
 # The mathematics. The README works a small network by hand.
@@ -41,6 +47,12 @@ def test_the_gradient_of_every_parameter_agrees_with_finite_differences():
         assert np.abs(numeric - grads[name]).max() < 1e-6 * np.abs(numeric).max(), name
 
 
+def test_a_new_network_has_no_biases_and_he_s_weights(params):
+    for name, p in params.items():
+        assert p.shape == SHAPES[name] and p.dtype == np.float32
+        assert p.std() == pytest.approx(np.sqrt(2 / p.shape[1]) if name[0] == "w" else 0, rel=0.1)
+
+
 def test_softmax_does_not_overflow():
     rng = np.random.default_rng(0)
     params = init_params(rng)
@@ -58,45 +70,103 @@ def blob(y, x):
     return np.exp(-((row - y) ** 2 + (column - x) ** 2) / 8).reshape(784, 1).astype(np.float32)
 
 
-def distorted(X, count):
-    """Return the results of distorting X several times."""
-    rng = np.random.default_rng(0)
-    return np.array([distort(X, rng, 1) for _ in range(count)])
+class Chosen:
+    """A random generator whose numbers are all 0, but for the largest that is uniform up to `limit`."""
+
+    def __init__(self, limit):
+        self.limit = limit
+
+    def uniform(self, low, high, size=()):
+        assert low == -high
+        return np.full(size, high if high == self.limit else 0.0)
+
+    def standard_normal(self, size):
+        return np.zeros(size)
 
 
-def test_distortion_moves_ink_a_little_and_keeps_its_amount():
-    images = distorted(blob(14, 9), 300).reshape(300, 784)
-    ink = images.sum(axis=1, keepdims=True)
-    moves = images @ np.indices((28, 28)).reshape(2, 784).T / ink - (14, 9)  # of the centre of mass
-    assert np.abs(moves.mean(axis=0)).max() < 0.3  # no drift
-    assert (moves.std(axis=0) > 0.5).all() and np.abs(moves).max() < 5
-    assert 0.95 < ink.mean() / blob(14, 9).sum() < 1.1
+TURN = np.radians(6)
+MOVES = {  # the limit, and where half of it moves what is at y, x from the centre
+    "turn": (12, lambda y, x: (np.cos(TURN) * y - np.sin(TURN) * x, np.sin(TURN) * y + np.cos(TURN) * x)),
+    "slant": (0.15, lambda y, x: (y, x - 0.075 * y)),
+    "stretch": (0.12, lambda y, x: (y / 1.06, x / 1.06)),
+    "shift": (1.5, lambda y, x: (y - 0.75, x - 0.75)),
+}
 
 
-def test_distortion_turns_and_stretches():
-    row, column = np.indices((28, 28))
-    bar = (np.abs(row - 13.5) < 2) & (np.abs(column - 13.5) < 8)
-    slopes, lengths = [], []
-    for image in distorted(bar.reshape(784, 1).astype(np.float32), 200).reshape(200, 784):
-        y, x = (np.indices((28, 28)).reshape(2, 784) * image).sum(axis=1, keepdims=True) / image.sum()
-        dy, dx = row.ravel() - y, column.ravel() - x
-        slopes.append((dy * dx * image).sum() / (dx * dx * image).sum())
-        lengths.append(np.sqrt((dx * dx * image).sum() / image.sum()))
-    assert 0.1 < np.std(slopes) < 0.2
-    assert 0.085 < np.std(lengths) / np.mean(lengths) < 0.15  # without the elastic field 0.07
+@pytest.mark.parametrize("move", MOVES)
+def test_distortion_turns_slants_stretches_and_shifts(move):
+    limit, moved = MOVES[move]
+    image = distort(blob(13.5 - 5.5, 13.5 + 3.5), Chosen(limit), 0.5)
+    centre = np.indices((28, 28)).reshape(2, 784) @ image[:, 0] / image.sum()  # of mass
+    np.testing.assert_allclose(centre - 13.5, moved(-5.5, 3.5), atol=0.03)
+
+
+def test_distortion_moves_neighbours_together_and_distant_pixels_apart():
+    rng = Chosen(None)
+    rng.standard_normal = np.random.default_rng(0).standard_normal
+    moves = np.array([train_network.random_grid(rng, 0.5) for _ in range(500)]) - train_network.GRID - 13.5
+    moves = moves.reshape(1000, 28, 28) / (0.5 * 0.8)
+    assert np.abs(moves.mean(axis=0)).max() < 0.2 and np.abs(moves.std(axis=0) - 1).max() < 0.2
+    for distance in 1, 4, 8, 16:  # the correlation of blurred white noise
+        pairs = [np.mean(moves[:, 6, 6] * other) for other in (moves[:, 6 + distance, 6], moves[:, 6, 6 + distance])]
+        np.testing.assert_allclose(pairs, np.exp(-((distance / 8) ** 2)), atol=0.1)
+
+
+def test_32_images_are_distorted_alike():
+    X = distort(np.repeat(blob(9, 14), 40, axis=1), np.random.default_rng(0), 1)
+    assert (X[:, :32] == X[:, :1]).all() and (X[:, 32:] == X[:, -1:]).all() and not np.allclose(X[:, 0], X[:, -1])
 
 
 def test_every_pixel_is_an_average_of_pixels():
-    np.testing.assert_allclose(distorted(np.ones((784, 50), np.float32), 3), 1, atol=1e-5)
+    X = distort(np.ones((784, 150), np.float32), np.random.default_rng(0), 1)
+    np.testing.assert_allclose(X, np.ones((784, 150)), atol=1e-5)
 
 
-def test_interpolation_is_exact_on_a_slope():
+def test_interpolation_is_exact_on_a_slope_and_repeats_the_border():
     X = np.arange(784, dtype=np.float32).reshape(784, 1)  # 28 more from row to row, 1 from column to column
-    y, x = np.random.default_rng(0).uniform(0, 26.9, (2, 784))
-    np.testing.assert_allclose(train_network.interpolate(X, np.array([y, x]))[:, 0], 28 * y + x, rtol=1e-4)
+    points = np.random.default_rng(0).uniform(-3, 30, (2, 784))
+    y, x = points.clip(0, 27)
+    np.testing.assert_allclose(train_network.interpolate(X, points)[:, 0], 28 * y + x, atol=0.03)
 
 
 # Training.
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_training_is_this_loop(params, epochs):
+    """Shuffled batches, a rate that rises in the first epoch and falls to 0, momentum, and weight decay."""
+    rng = np.random.default_rng(0)
+    pixels, labels = rng.integers(0, 256, (300, 784), np.uint8), rng.integers(0, 10, 300, np.uint8)
+    params, expected = ({name: p.astype(float) for name, p in params.items()} for _ in range(2))
+    losses = train_network.train(params, pixels, labels, np.random.default_rng(1), epochs=epochs, distortion=False)
+    velocity, rng, steps = dict.fromkeys(expected, 0), np.random.default_rng(1), 0
+    for _ in range(epochs):
+        order, loss = rng.permutation(300), 0
+        for batch in order[:128], order[128:256], order[256:]:
+            X, Y = np.float32(1 / 255) * pixels[batch].T, np.eye(10)[:, labels[batch]]
+            A1, A2, P = forward(expected, X)
+            loss -= np.log(P[Y == 1]).sum()
+            rate = 0.001 * min((steps + 1) / 3, 1) * (1 - steps / (3 * epochs))
+            for name, gradient in backward(expected, X, A1, A2, P, Y).items():
+                velocity[name] = 0.9 * velocity[name] + gradient
+                expected[name] = expected[name] - rate * (velocity[name] + 128 * 0.001 * expected[name])
+            steps += 1
+        np.testing.assert_allclose(next(losses), loss / 300)
+        for name, p in params.items():
+            np.testing.assert_allclose(p, expected[name], atol=1e-9)
+
+
+def test_distortion_becomes_weaker(params, monkeypatch):
+    strengths, pixels = [], np.zeros((30, 784), np.uint8)
+    monkeypatch.setattr(train_network, "distort", lambda X, rng, strength: strengths.append(strength) or X)
+    list(train_network.train(params, pixels, pixels[:, 0], np.random.default_rng(0), epochs=2, batch_size=10))
+    np.testing.assert_allclose(strengths, [1.3, 1.2, 1.1, 1, 0.9, 0.8])
+
+
+def test_the_next_batch_is_made_while_one_is_used():
+    events = [threading.Event(), threading.Event()]
+    batches = train_network.prefetch(event.set() or event for event in events)
+    assert next(batches) is events[0] and events[1].wait(9) and list(batches) == events[1:]
 
 
 def accuracies(out):
@@ -135,7 +205,7 @@ def result(*options):
 def test_the_same_command_gives_the_same_file_and_every_option_another(csvs, capsys):
     first = result(*csvs, "--epochs=2")
     assert result(*csvs, "--epochs=2", "--seed=1") == first
-    for option in "seed=2", "no-distortion", "momentum=0.5", "weight-decay=0.1", "batch-size=50", "epochs=3":
+    for option in "seed=0", "no-distortion", "momentum=0", "weight-decay=0", "batch-size=50", "epochs=3":
         assert result(*csvs, "--epochs=2", f"--{option}") != first, option
     assert capsys.readouterr() == ("", "")  # they are quiet
 
@@ -153,18 +223,19 @@ def test_resume_continues_from_a_saved_network(csvs, capsys):
     main([*csvs, "--epochs=12", "-o", "a.npz"])
     capsys.readouterr()
     main([*csvs, "--resume=a.npz", "--learning-rate=1e-9", "--epochs=1", "-o", "b.npz"])
-    assert accuracies(capsys.readouterr().out)[0] > 90
+    out, err = capsys.readouterr()
+    assert accuracies(out)[0] > 90 and 'next: python predict.py --network "b.npz" PICTURE' in err
     before = load_network("a.npz")
     for name, p in load_network("b.npz").items():
         np.testing.assert_allclose(p, before[name], atol=1e-3)
 
 
 @pytest.mark.filterwarnings("ignore")  # NumPy warns about overflow
-@pytest.mark.parametrize("rate", ["1", "1e6"])
-def test_training_that_diverges_is_an_error_and_keeps_the_old_file(tmp_path, csvs, rate):
+@pytest.mark.parametrize("options", ["1 --batch-size=10", "1e6 --batch-size=10", "1e8"])  # 1e8: a finite loss
+def test_training_that_diverges_is_an_error_and_keeps_the_old_file(tmp_path, csvs, options):
     (tmp_path / "network.npz").write_bytes(b"old")
     with pytest.raises(InputError, match="epoch 1: training diverged: lower --learning-rate"):
-        main([*csvs, "--learning-rate", rate, "--batch-size=10"])
+        main([*csvs, "--batch-size=200", "--learning-rate", *options.split()])
     assert (tmp_path / "network.npz").read_bytes() == b"old"
     assert sorted(os.listdir()) == ["network.npz", "test.csv", "train.csv"]
 
@@ -200,11 +271,6 @@ def test_files_that_cannot_be_used_are_named(csvs, option):
 
 
 # The network file.
-
-
-@pytest.fixture
-def params():
-    return init_params(np.random.default_rng(0))
 
 
 @pytest.fixture
