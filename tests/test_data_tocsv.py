@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,17 @@ from conftest import drawn, run
 from PIL import Image
 
 import data_tocsv
-from data_tocsv import InputError, find_pictures, main, read_csv, read_image, read_images, to_csv, walk
+from data_tocsv import (
+    InputError,
+    find_pictures,
+    looks_like_mnist,
+    main,
+    read_csv,
+    read_image,
+    read_images,
+    to_csv,
+    walk,
+)
 
 
 def convert(*args):
@@ -52,7 +63,8 @@ def test_rows_are_the_label_and_what_pillow_decodes_by_digit_and_then_by_name(fo
         with open(csv, "rb") as file:
             assert file.read() == "".join(",".join(map(str, row)) + "\n" for row in rows).encode()
     out, err = capsys.readouterr()
-    assert out == "" and "20 rows" in err and 'next: python train_network.py --train "./train_images.csv"' in err
+    command = 'train_network.py --train "./train_images.csv" --test "./test_images.csv" --epochs 200'
+    assert out == "" and "./train_images.csv: 20 rows\n" in err and err.endswith(f"next: python {command}\n")
 
 
 def test_names_are_in_natural_order_sub_folders_after_files_hidden_ones_skipped(tmp_path):
@@ -83,7 +95,8 @@ def test_the_usual_names_of_folders_are_understood(tmp_path, train, test):
 def test_mnist_is_taken_before_the_sample_where_both_are_there(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     make_folders(tmp_path / "datasets" / "sample")
-    assert convert("-q") == 0 and len(read_csv("datasets/train_images.csv")[0]) == 20
+    assert convert() == 0 and len(read_csv("datasets/train_images.csv")[0]) == 20
+    assert capsys.readouterr().err.endswith("next: python train_network.py --epochs 200\n")
     (make_folders(tmp_path / "datasets" / "mnist") / "training" / "4" / "9.jpg").unlink()
     assert convert("-q") == 0 and len(read_csv("datasets/train_images.csv")[0]) == 19
     assert capsys.readouterr() == ("", "")
@@ -121,11 +134,23 @@ def test_all_of_mnist_is_written_as_pillow_decodes_it(tmp_path):
             assert label == int(path.parent.name) and (row == decoded(path)).all(), path
 
 
+@pytest.mark.parametrize("length, same", [(13, False), (14, True), (20, True), (21, False)])
+@pytest.mark.parametrize("move", [0, 2, -1])
+@pytest.mark.parametrize("ink", [200, 255])
+def test_only_what_is_of_mnist_s_length_centred_and_grey_is_left_as_it_is(length, same, move, ink):
+    pixels = np.zeros((28, 28), np.uint8)
+    pixels[14 - length // 2 :][:length, 12 + move : 16 + move] = ink
+    same = same and move == 0 and ink < 255
+    assert looks_like_mnist(pixels.ravel()) == looks_like_mnist(pixels.T.ravel()) == same
+
+
 # Bad pictures and folders.
 
 
 def test_bad_pictures_are_reported_with_the_reason_and_the_others_converted(folder, tmp_path):
     bad = folder / "training" / "4"
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x05\0"  # cut: Pillow warns, and can read the picture
+    Image.open(drawn(3)).save(folder / "training" / "3" / "exif.jpg", exif=exif)
     (bad / "text.jpg").write_text("no picture")
     (bad / "empty.jpg").write_bytes(b"")
     (bad / "cut.jpg").write_bytes(drawn(3).read_bytes()[:300])
@@ -140,7 +165,7 @@ def test_bad_pictures_are_reported_with_the_reason_and_the_others_converted(fold
     for line, (name, reason) in zip(lines, sorted(reasons.items()), strict=True):
         path = os.path.join("digits", "training", "4", f"{name}.jpg")
         assert line.startswith(f"data_tocsv.py: {path}: {reason}"), line
-    assert len(read_csv(tmp_path / "train_images.csv")[0]) == 20
+    assert len(read_csv(tmp_path / "train_images.csv")[0]) == 21
 
 
 def test_a_folder_that_cannot_be_listed_is_reported(folder, monkeypatch, capsys):
@@ -210,6 +235,12 @@ def test_large_pictures_and_small_ones_come_in_order_with_errors_in_their_places
             assert ("broken picture" if path.name == "cut.bmp" else "No such file") in str(pixels)
         else:
             assert (pixels == read_image(path)).all()
+
+
+def test_large_pictures_are_read_at_the_same_time(large, monkeypatch):
+    pair = threading.Barrier(2)
+    monkeypatch.setattr(data_tocsv, "read_image", lambda path: pair.wait(9))
+    assert sorted(number for _, number in read_images(large[:8])) == 4 * [0] + 4 * [1]
 
 
 def test_only_a_few_pictures_are_read_ahead(large):

@@ -3,17 +3,18 @@
 import csv
 import io
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPO, SAMPLE, drawn, error_line, posix, run
+from conftest import SAMPLE, drawn, posix, run
 from PIL import Image
 
 import predict as module
-from data_tocsv import InputError
+from data_tocsv import InputError, read_image
 
 pytestmark = pytest.mark.usefixtures("digits")
 
@@ -57,10 +58,11 @@ def test_a_folder_is_read_with_its_sub_folders_in_natural_order(ask):
     out, err = ask("mixed")
     assert answers(out) == (ORDER, DIGITS)
     assert err == ""  # no labels, no summary
+    assert answers(ask(os.path.join("mixed", "b", "c")).out) == (ORDER[4:], DIGITS[4:])  # the path, too
     assert answers(ask(ORDER[1], os.path.join("mixed", "b"), ORDER[0]).out)[0] == [ORDER[1], *ORDER[2:], ORDER[0]]
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n", "\n" + 500 * "-\n"], ids=range(4))
 def test_paths_come_from_standard_input(ask, monkeypatch, end):
     monkeypatch.setattr(sys, "stdin", io.StringIO(end.join(ORDER)))
     assert answers(ask("-").out) == (ORDER, DIGITS)
@@ -73,6 +75,7 @@ def test_labelled_folders_get_a_summary_with_the_most_common_mistakes(ask):
     err = ask("labelled", status=1).err
     assert "2 of 5 right: 40.00%, 1 not read\n" in err
     assert "most common mistakes: 4 read as 3 (2), 9 read as 1 (1)\n" in err
+    assert ask(os.path.join("labelled", "3")).err.endswith(": 1 of 1 right: 100.00%\n")
     assert "right" not in ask("labelled", "-q", status=1).err
     assert "right" not in ask("labelled", ORDER[0], status=1).err  # it has no label
 
@@ -86,7 +89,9 @@ def test_answers_are_also_written_as_csv_with_empty_fields_where_there_is_none(a
     copy("mixed/text.jpg", None)
     ask("mixed", "-o", "answers.csv", status=1)
     with open("answers.csv", encoding="utf-8", newline="") as file:
-        header, first, unread, *rows = csv.reader(file)
+        text = file.read()
+    assert "\r" not in text
+    header, first, unread, *rows = csv.reader(text.splitlines())
     assert header == ["path", "digit", "confidence", *(f"p{digit}" for digit in range(10))]
     assert unread == [os.path.join("mixed", "text.jpg"), *12 * [""]]
     assert [(row[0], int(row[1])) for row in (first, *rows)] == list(zip(ORDER, DIGITS))
@@ -116,23 +121,33 @@ def test_the_sheet_shows_the_wrong_ones_first_then_the_unread(ask):
     assert red_tiles(sheet_of(ask, "labelled", status=1), 3) == [True, True, False]
 
 
+def test_the_sheet_shows_a_picture_as_given_and_as_it_was_seen(ask):
+    wide = Image.open(drawn(4)).resize((300, 100))
+    wide.save("wide.png")
+    given, seen = np.split(sheet_of(ask, "wide.png")[8:64, 8:124, 0], [60], axis=1)
+    assert np.abs(given[:19, :56] - np.asarray(wide.resize((56, 19)), int)).mean() < 3
+    assert (seen[::2, ::2] == read_image(wide).reshape(28, 28)).all()
+
+
 def test_a_sheet_of_many_pictures_shows_the_first_of_them(ask, monkeypatch):
     monkeypatch.setattr(module, "ON_SHEET", 20)
     height, width, _ = sheet_of(ask, SAMPLE / "testing" / "1").shape
     assert (height, width) == (2 * module.TILE[1] + 8, 10 * module.TILE[0] + 8)
 
 
-def test_a_network_beside_the_script_is_found_and_named(digits):
-    code = digits / "code"
-    code.mkdir()
-    for name in ("data_tocsv.py", "train_network.py", "predict.py"):
-        shutil.copy(REPO / name, code)
-    os.rename("network.npz", code / "network.npz")
-    result = run(code / "predict.py", drawn(4), cwd=digits, check=0)
-    assert result.stdout == "4\n" and result.stderr == f"predict.py: using {code / 'network.npz'}\n"
-    os.unlink(code / "network.npz")
-    line = error_line(run(code / "predict.py", drawn(4), cwd=digits))
-    assert line == "predict.py: error: network.npz: no such file: networks are made by train_network.py"
+def test_the_network_here_is_used_or_else_the_one_beside_the_script(digits, ask, monkeypatch):
+    beside = digits / "code" / "network.npz"
+    beside.parent.mkdir()
+    beside.write_text("another")
+    monkeypatch.setattr(module, "__file__", str(digits / "code" / "predict.py"))
+    assert ask(drawn(4)) == ("4\n", "")
+    os.replace("network.npz", beside)
+    out, err = ask(drawn(4))
+    assert out == "4\n" and err.endswith(f": using {beside}\n")
+    assert ask(drawn(4), "-q") == ask(drawn(4), "--network", beside) == ("4\n", "")
+    beside.unlink()
+    with pytest.raises(InputError, match="^network.npz: no such file: networks are made by train_network.py"):
+        module.main(["4.jpg"])
 
 
 # From Python.
@@ -157,6 +172,8 @@ def test_predict_tells_what_it_cannot_read():
     copy("mixed/text.jpg", None)
     with pytest.raises(InputError, match="text.jpg: not a picture"):
         module.predict("mixed/text.jpg")
+    with pytest.raises(InputError, match="^picture: no digit found"):
+        module.predict(Image.new("L", (28, 28)))
     with pytest.raises(ValueError, match="nowhere.jpg: No such file"):
         module.predict("nowhere.jpg")
     with pytest.raises(InputError, match="nowhere: not a folder"):
@@ -171,13 +188,17 @@ def test_predict_tells_what_it_cannot_read():
 
 def test_bad_pictures_are_reported_and_the_others_read(ask):
     copy("mixed/b/text.jpg", None)
-    out, err = ask("mixed", "missing.jpg", status=1)
+    Path("old.csv").touch()
+    out, err = ask("mixed", "missing.jpg", "a\0b.jpg", "-o", "old.csv", status=1)
     assert answers(out) == (ORDER, DIGITS)
     assert [line.split(": ")[1:] for line in err.splitlines()] == [
         [os.path.join("mixed", "b", "text.jpg"), "not a picture in a supported format", "save it as JPG or PNG"],
         ["missing.jpg", "No such file or directory"],
+        ["a\\x00b.jpg", "broken picture (embedded null byte)"],
     ]
-    assert ask("missing.jpg", status=2).out == ask("missing.jpg", "network.npz", status=2).out == ""
+    out, err = ask("missing.jpg", status=2)
+    assert out == "" and err.endswith(": error: missing.jpg: No such file or directory\n")
+    assert ask("missing.jpg", "network.npz", status=2).out == ""
 
 
 UNUSABLE = {
@@ -225,7 +246,7 @@ def test_a_picture_is_not_written_over(monkeypatch, args):
 
 
 NAMES = [b"two words.jpg", b"tab\there.jpg", b"new\nline.jpg", b"'\"$(x)`.jpg", b"\xff\xfe.jpg", b"-q", b"--help.jpg"]
-NAMES += [b"\x1b[31mred.jpg", *map(str.encode, ("\U0001f642.jpg", "4\u202fPM.jpg", "\u0663.jpg"))]
+NAMES += [b"\x1b[31mred.jpg", *map(str.encode, ("\x9b31mred.jpg", "\U0001f642.jpg", "4\u202fPM.jpg", "\u0663.jpg"))]
 
 
 @posix
@@ -234,8 +255,8 @@ def test_any_name_is_read_and_printed_on_one_line(digits):
     names, utf8 = [os.fsdecode(name) for name in NAMES], {"errors": "surrogateescape"}
     for name in names:
         shutil.copy(drawn(4), os.path.join("odd", name))
-    result = run("predict.py", "-o", "a.csv", "odd", cwd=digits, check=0, **utf8)
-    shown = {name.replace("\t", "\\t").replace("\n", "\\n").replace("\x1b", "\\x1b") for name in names}
+    result = run("predict.py", "-o", "a.csv", "--sheet", "a.png", "odd", cwd=digits, check=0, **utf8)
+    shown = {re.sub("[\t\n\x1b\x9b]", lambda match: repr(match[0])[1:-1], name) for name in names}
     assert {line.rsplit("\t", 2)[0] for line in result.stdout.split("\n")} == {"", *("odd/" + name for name in shown)}
     with open("a.csv", encoding="utf-8", newline="", **utf8) as file:
         assert {row[0] for row in csv.reader(file)} == {"path", *("odd/" + name for name in names)}

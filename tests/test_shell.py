@@ -40,12 +40,15 @@ def test_the_files_are_whole_though_the_pipe_is_closed(digits):
 
 
 @full
-def test_a_stderr_that_cannot_be_written_to_changes_nothing(digits):
+@posix
+@pytest.mark.parametrize("close", [[], [1], [2]], ids=["full stderr", "stdout closed", "stderr closed"])
+def test_a_stream_that_cannot_be_written_to_changes_nothing(digits, close):
     (digits / "mixed" / "text.jpg").write_text("no picture")
     with open("/dev/full", "w") as device:
-        to_device = {"capture_output": False, "stdout": subprocess.PIPE, "stderr": device}
-        result = run("predict.py", "mixed", cwd=digits, check=1, **to_device)
-    assert result.stdout.count("\n") == 5
+        to_device = {"capture_output": False, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE if close else device}
+        options = to_device | {"preexec_fn": lambda: [os.close(stream) for stream in close]}
+        result = run("predict.py", "mixed", cwd=digits, check=1, **options)
+    assert result.stdout.count("\n") == (0 if 1 in close else 5)
 
 
 @full
@@ -84,12 +87,13 @@ def test_help_has_an_example_and_the_defaults(script, tmp_path):
 # Progress on a terminal.
 
 
-def in_a_terminal(script, *args, cwd, env):
-    """Run a script on a pseudo-terminal; return what it wrote there."""
+def in_a_terminal(script, *args, cwd, env, stdout=None):
+    """Run a script on a pseudo-terminal; return what it wrote there. Its stdout can be elsewhere."""
     fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))
     ours, theirs = pty.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))  # rows and columns
-    process = subprocess.Popen(command(script, *args), cwd=cwd, env=os.environ | env, stdout=theirs, stderr=theirs)
+    streams = {"stdout": stdout or theirs, "stderr": theirs}
+    process = subprocess.Popen(command(script, *args), cwd=cwd, env=os.environ | env, **streams)
     os.close(theirs)
     shown = b""
     try:
@@ -116,3 +120,9 @@ def test_one_progress_bar_for_the_whole_training_and_none_without_tqdm(tmp_path)
         totals = set(re.findall(r"\d+/(\d+) \[", shown))
         assert totals == ({"10"} if "PYTHONPATH" not in env else set()), shown  # two batches an epoch
     assert networks[0] == networks[1]
+
+
+@pytest.mark.parametrize("stdout", [None, subprocess.DEVNULL], ids=["terminal", "elsewhere"])
+def test_predict_has_a_progress_bar_where_the_answers_are_elsewhere(digits, stdout):
+    shown = in_a_terminal("predict.py", "mixed", cwd=digits, env={"TQDM_MININTERVAL": "0"}, stdout=stdout)
+    assert ("pictures" in shown, shown.count("mixed")) == ((True, 0) if stdout else (False, 5)), shown
