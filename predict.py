@@ -121,9 +121,9 @@ def draw_sheet(answers):
     for index, (path, pixels, p) in enumerate(answers):
         x, y = 8 + index % 10 * TILE[0], 8 + index // 10 * TILE[1]
         name = path if len(path) <= 22 else f"...{path[-19:]}"
-        draw.text((x, y + 67), printable(name).encode("ascii", "replace").decode(), "grey")
+        draw.text((x, y + 67), printable(name), "grey")
         with contextlib.suppress(ValueError):  # unreadable, or too narrow
-            sheet.paste(ImageOps.contain(open_image(path).convert("RGB"), (56, 56)), (x, y))
+            sheet.paste(ImageOps.contain(open_image(path), (56, 56)), (x, y))
         if p is None:
             draw.text((x + 60, y), textwrap.fill(str(pixels), 11, max_lines=5), "red")
             continue
