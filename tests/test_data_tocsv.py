@@ -12,17 +12,7 @@ from conftest import drawn, run
 from PIL import Image
 
 import data_tocsv
-from data_tocsv import (
-    InputError,
-    find_pictures,
-    looks_like_mnist,
-    main,
-    read_csv,
-    read_image,
-    read_images,
-    to_csv,
-    walk,
-)
+from data_tocsv import InputError, find_pictures, main, read_csv, read_image, read_images, to_csv, walk
 
 
 def convert(*args):
@@ -141,7 +131,7 @@ def test_only_what_is_of_mnist_s_length_centred_and_grey_is_left_as_it_is(length
     pixels = np.zeros((28, 28), np.uint8)
     pixels[14 - length // 2 :][:length, 12 + move : 16 + move] = ink
     same = same and move == 0 and ink < 255
-    assert looks_like_mnist(pixels.ravel()) == looks_like_mnist(pixels.T.ravel()) == same
+    assert data_tocsv.looks_like_mnist(pixels.ravel()) == data_tocsv.looks_like_mnist(pixels.T.ravel()) == same
 
 
 # Bad pictures and folders.

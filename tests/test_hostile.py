@@ -66,8 +66,8 @@ def test_a_broken_file_is_read_or_refused_with_one_line(tmp_path, network, read,
     rng, refused, path = random.Random(2), 0, tmp_path / name
     rows = np.random.default_rng(0).integers(0, 10, (30, 785), np.uint8)
     good = network.read_bytes() if name == "x.npz" else b"".join(to_csv(row[0], row[1:]) for row in rows)
-    for _ in range(150):
-        path.write_bytes(mutate(good, good[::-1], rng))
+    for data in [b"", b"text", b"\x80\x04K\x01.", *(mutate(good, good[::-1], rng) for _ in range(150))]:
+        path.write_bytes(data)
         try:
             read(path)
         except InputError as error:

@@ -5,7 +5,6 @@ import re
 import shlex
 import shutil
 
-import pytest
 from conftest import REPO, drawn, run
 
 from train_network import SHAPES
@@ -34,19 +33,13 @@ def commands():
     return [shlex.split(part.split(">")[0])[1:] for part in parts if re.match(r"\s*python \S+\.py", part)]
 
 
-@pytest.mark.parametrize("script", sorted({words[0] for words in commands()}))
-def test_every_script_and_option_that_is_named_exists(script, tmp_path):
-    usage = run(script, "-h", cwd=tmp_path, check=0).stdout
-    for words in commands():
-        for option in words[1:] if words[0] == script else []:
-            assert not option.startswith("-") or option == "-" or option in re.split(r"[\s,\[\]]+", usage), option
-
-
-def test_every_option_that_the_text_names_exists(tmp_path):
-    scripts = ("data_tocsv.py", "train_network.py", "predict.py", "datasets/draw_sample.py")
-    usage = "".join(run(script, "-h", cwd=tmp_path, check=0).stdout for script in scripts)
-    for option in set(re.findall(r"`(--[a-z-]+)", README)):
-        assert option in usage, option
+def test_every_script_and_option_that_is_named_exists(tmp_path):
+    usage = {script: run(script, "-h", cwd=tmp_path, check=0).stdout for script in {words[0] for words in commands()}}
+    for script, *words in commands():
+        for option in words:
+            assert not option.startswith("-") or option in ("-", *re.split(r"[\s,\[\]]+", usage[script])), option
+    for option in re.findall(r"`(--[a-z-]+)", README):
+        assert option in "".join(usage.values()), option
 
 
 def test_every_file_that_is_linked_or_named_exists():

@@ -3,6 +3,7 @@
 import os
 import re
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -53,57 +54,40 @@ def test_a_new_network_has_no_biases_and_he_s_weights(params):
         assert p.std() == pytest.approx(np.sqrt(2 / p.shape[1]) if name[0] == "w" else 0, rel=0.1)
 
 
-def test_softmax_does_not_overflow():
-    rng = np.random.default_rng(0)
-    params = init_params(rng)
+def test_softmax_does_not_overflow(params):
     params["b3"] += 1e4 * np.arange(10)[:, np.newaxis]
-    P = forward(params, rng.random((784, 7)))[-1]
+    P = forward(params, np.zeros((784, 7)))[-1]
     assert np.isfinite(P).all() and np.allclose(P.sum(axis=0), 1)
 
 
 # Distortion.
 
 
-def blob(y, x):
-    """Return an image (784, 1) of a round spot with its centre at y, x."""
-    row, column = np.indices((28, 28))
-    return np.exp(-((row - y) ** 2 + (column - x) ** 2) / 8).reshape(784, 1).astype(np.float32)
+def chosen(limit, normal=np.zeros):
+    """Return a random generator whose numbers are 0, except the largest that is uniform up to `limit`, and `normal`."""
+    return SimpleNamespace(
+        uniform=lambda low, high, size=(): np.full(size, high * (-low == high == limit)), standard_normal=normal
+    )
 
 
-class Chosen:
-    """A random generator whose numbers are all 0, but for the largest that is uniform up to `limit`."""
-
-    def __init__(self, limit):
-        self.limit = limit
-
-    def uniform(self, low, high, size=()):
-        assert low == -high
-        return np.full(size, high if high == self.limit else 0.0)
-
-    def standard_normal(self, size):
-        return np.zeros(size)
-
-
-TURN = np.radians(6)
-MOVES = {  # the limit, and where half of it moves what is at y, x from the centre
-    "turn": (12, lambda y, x: (np.cos(TURN) * y - np.sin(TURN) * x, np.sin(TURN) * y + np.cos(TURN) * x)),
-    "slant": (0.15, lambda y, x: (y, x - 0.075 * y)),
-    "stretch": (0.12, lambda y, x: (y / 1.06, x / 1.06)),
-    "shift": (1.5, lambda y, x: (y - 0.75, x - 0.75)),
+MOVES = {  # the limit, and where half of it moves z, which is y + 1j * x from the centre
+    "turn": (12, lambda z: z * np.exp(1j * np.radians(6))),
+    "slant": (0.15, lambda z: z - 0.075j * z.real),
+    "stretch": (0.12, lambda z: z / 1.06),
+    "shift": (1.5, lambda z: z - 0.75 - 0.75j),
 }
 
 
-@pytest.mark.parametrize("move", MOVES)
-def test_distortion_turns_slants_stretches_and_shifts(move):
-    limit, moved = MOVES[move]
-    image = distort(blob(13.5 - 5.5, 13.5 + 3.5), Chosen(limit), 0.5)
-    centre = np.indices((28, 28)).reshape(2, 784) @ image[:, 0] / image.sum()  # of mass
-    np.testing.assert_allclose(centre - 13.5, moved(-5.5, 3.5), atol=0.03)
+@pytest.mark.parametrize("limit, moved", MOVES.values(), ids=MOVES)
+def test_distortion_turns_slants_stretches_and_shifts(limit, moved):
+    z = np.array([1, 1j]) @ (np.indices((28, 28)).reshape(2, 784) - 13.5)
+    spot = np.exp(-(np.abs(z - (-5.5 + 3.5j)) ** 2) / 8)
+    image = distort(spot.reshape(784, 1), chosen(limit), 0.5)[:, 0]
+    assert abs(z @ image / image.sum() - moved(-5.5 + 3.5j)) < 0.04  # the centre of mass
 
 
 def test_distortion_moves_neighbours_together_and_distant_pixels_apart():
-    rng = Chosen(None)
-    rng.standard_normal = np.random.default_rng(0).standard_normal
+    rng = chosen(None, np.random.default_rng(0).standard_normal)
     moves = np.array([train_network.random_grid(rng, 0.5) for _ in range(500)]) - train_network.GRID - 13.5
     moves = moves.reshape(1000, 28, 28) / (0.5 * 0.8)
     assert np.abs(moves.mean(axis=0)).max() < 0.2 and np.abs(moves.std(axis=0) - 1).max() < 0.2
@@ -113,13 +97,8 @@ def test_distortion_moves_neighbours_together_and_distant_pixels_apart():
 
 
 def test_32_images_are_distorted_alike():
-    X = distort(np.repeat(blob(9, 14), 40, axis=1), np.random.default_rng(0), 1)
+    X = distort(np.repeat(np.arange(784.0)[:, np.newaxis], 40, axis=1), np.random.default_rng(0), 1)
     assert (X[:, :32] == X[:, :1]).all() and (X[:, 32:] == X[:, -1:]).all() and not np.allclose(X[:, 0], X[:, -1])
-
-
-def test_every_pixel_is_an_average_of_pixels():
-    X = distort(np.ones((784, 150), np.float32), np.random.default_rng(0), 1)
-    np.testing.assert_allclose(X, np.ones((784, 150)), atol=1e-5)
 
 
 def test_interpolation_is_exact_on_a_slope_and_repeats_the_border():
@@ -169,15 +148,11 @@ def test_the_next_batch_is_made_while_one_is_used():
     assert next(batches) is events[0] and events[1].wait(9) and list(batches) == events[1:]
 
 
-def accuracies(out):
-    return [float(value) for value in re.findall(r"test accuracy (.*)%", out)]
-
-
 def test_training_learns_prints_a_line_an_epoch_and_saves_the_network(csvs, capsys):
     assert main(csvs) == 0
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 10 and out.splitlines()[2].startswith("epoch 3/10: loss ")
-    assert accuracies(out)[-1] > 90
+    assert re.search(r"\nepoch 10/10: .* test accuracy (9\d|100)\.\d\d%, ", out)
     assert "200 training images, 50 test images\n" in err and "next: python predict.py PICTURE_OR_FOLDER\n" in err
     with np.load("network.npz") as file:
         found = {name: (array.shape, array.dtype) for name, array in file.items()}
@@ -224,7 +199,7 @@ def test_resume_continues_from_a_saved_network(csvs, capsys):
     capsys.readouterr()
     main([*csvs, "--resume=a.npz", "--learning-rate=1e-9", "--epochs=1", "-o", "b.npz"])
     out, err = capsys.readouterr()
-    assert accuracies(out)[0] > 90 and 'next: python predict.py --network "b.npz" PICTURE' in err
+    assert re.search(r"test accuracy (9\d|100)", out) and 'next: python predict.py --network "b.npz" PICTURE' in err
     before = load_network("a.npz")
     for name, p in load_network("b.npz").items():
         np.testing.assert_allclose(p, before[name], atol=1e-3)
@@ -312,12 +287,3 @@ def test_wrong_arrays_are_refused(path, params, fault):
     np.savez(path, **{name: p for name, p in (params | arrays).items() if p is not None})
     with pytest.raises(InputError, match=f"network.npz: not a network: .*{message}"):
         load_network(path)
-
-
-def test_broken_files_are_refused_in_one_line(path):
-    good = path.read_bytes()
-    damaged = [good[:400_000], good[:400_000] + bytes(100) + good[400_100:]]
-    for data in [b"", b"text", b"\x80\x04K\x01.", b"\x93NUMPY\x01\x00", *damaged]:
-        path.write_bytes(data)
-        with pytest.raises(InputError, match=r"network.npz: not a network: .+\Z"):
-            load_network(path)
