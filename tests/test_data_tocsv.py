@@ -126,7 +126,7 @@ def test_all_of_mnist_is_written_as_pillow_decodes_it(tmp_path):
 
 @pytest.mark.parametrize("length, same", [(13, False), (14, True), (20, True), (21, False)])
 @pytest.mark.parametrize("move", [0, 2, -1])
-@pytest.mark.parametrize("ink", [200, 255])
+@pytest.mark.parametrize("ink", [70, 255])
 def test_only_what_is_of_mnist_s_length_centred_and_grey_is_left_as_it_is(length, same, move, ink):
     pixels = np.zeros((28, 28), np.uint8)
     pixels[14 - length // 2 :][:length, 12 + move : 16 + move] = ink

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import SAMPLE, drawn, posix, run
-from PIL import Image
+from PIL import Image, ImageOps
 
 import predict as module
 from data_tocsv import InputError, read_image
@@ -121,11 +121,14 @@ def test_the_sheet_shows_the_wrong_ones_first_then_the_unread(ask):
 
 
 def test_the_sheet_shows_a_picture_as_given_and_as_it_was_seen(ask):
-    wide = Image.open(drawn(4)).resize((300, 100))
-    wide.save("wide.png")
-    given, seen = np.split(sheet_of(ask, "wide.png")[8:64, 8:124, 0], [60], axis=1)
-    assert np.abs(given[:19, :56] - np.asarray(wide.resize((56, 19)), int)).mean() < 3
-    assert (seen[::2, ::2] == read_image(wide).reshape(28, 28)).all()
+    ink = Image.open(drawn(4)).resize((300, 100))
+    red, black = ImageOps.colorize(ink, "white", "red"), Image.new("RGBA", ink.size)
+    black.putalpha(ink)
+    for picture, shown in (red.quantize(), red), (black, ImageOps.invert(ink).convert("RGB")):
+        picture.save("wide.png")
+        given, seen = np.split(sheet_of(ask, "wide.png")[8:64, 8:124], [60], axis=1)
+        assert np.abs(given[:19, :56] - np.asarray(shown.resize((56, 19)), int)).mean() < 3
+        assert (seen[::2, ::2, 0] == read_image(picture).reshape(28, 28)).all()
 
 
 def test_a_sheet_of_many_pictures_shows_the_first_of_them(ask, monkeypatch):
