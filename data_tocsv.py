@@ -36,7 +36,8 @@ LARGE_PICTURE = 3_000_000  # pixels to decode: larger pictures are decoded one a
 decoding_large = threading.Lock()
 Image.core.set_block_size(1 << 30)  # one block of memory per picture: threads do not give back many small ones
 
-VIEW = 128  # pixels: longer pictures are averaged down to this, which is about the size of NIST's scans
+LOOKS = 5  # how often a picture is looked at, each time at what was found before
+VIEW = 100  # pixels: longer pictures are averaged down to this, which is about the size of NIST's scans
 SMALL = 56  # pixels: a picture up to this long has no room for sheets, shadows or ruled lines
 QUADRANGLE = 0.85  # least overlap / union with its quadrangle; a sheet with round corners has 0.9, a digit up to 0.84
 FLAT = 0.18  # share of pixels in the middle third of the brightness range; plain paper has less, uneven light more
@@ -45,12 +46,12 @@ SKEW = 0.2  # the least skewness of brightness: ink is the minority, but shadow 
 ROUGH = 0.85  # limit of neighbours' squared differences, as a share of those in white noise of equal variance
 FAINT = 0.03  # the least darkness of ink, as a share of the paper's light; JPEG artefacts stay below
 NOISE = 4  # the least darkness of ink, in medians of the paper's noise: about 2.7 standard deviations
-SPECK = 0.05  # components smaller than this share of the main one are dust; at the border, scores are multiplied by it
+SPECK = 0.05  # components smaller than this share of the main one are dust
+THIN = 0.6  # printed lines are thinner than this share of the pen's width
 PEN = 2.6  # stroke width in the 20 x 20 box, in pixels; MNIST's mean is 2.8
 # Multiplied by a 28 x 28 image, these give its mass and its first moments in y and x (pixel centres are at +0.5).
 MOMENTS = np.array([np.ones((SIZE, SIZE)), *(np.indices((SIZE, SIZE)) + 0.5)], np.float32).reshape(3, PIXELS)
 IS_INK = bytes(value > 64 for value in range(256))  # JPEG artefacts stay below
-TURNS = np.exp(1j * np.radians(np.arange(0, 90, 3)))  # by 0 to 87 degrees, as complex factors
 
 
 class InputError(ValueError):
@@ -65,15 +66,15 @@ def read_image(path):
 
     path: a file's path, or a PIL.Image. Raises InputError if it cannot be read, or holds no digit or several.
     """
-    picture = open_image(path)
-    if picture.size == (SIZE, SIZE) and picture.mode == "L":
+    picture = open_image(path).convert("L")
+    if picture.size == (SIZE, SIZE):
         pixels = np.frombuffer(picture.tobytes(), np.uint8)
         if looks_like_mnist(pixels):
             return pixels
-    return center_by_mass(normalize_stroke_width(find_digit(picture.convert("L"))))
+    return center_by_mass(normalize_stroke_width(find_digit(picture)))
 
 
-def open_image(path, side=2 * VIEW):
+def open_image(path, side=256):
     """Return a picture (path or PIL.Image) upright and opaque, L or RGB, averaged down to less than 2 `side` pixels.
 
     Raises InputError with the reason if it cannot be read.
@@ -137,29 +138,167 @@ def looks_like_mnist(pixels):
     return 14 <= length <= 20 and pixels.tobytes().strip(b"\0\xff") != b""
 
 
-def find_digit(picture, looks=3):
+def find_digit(picture):
     """Return how dark the digit in a grey picture is: (height, width) float32, 0 = paper, above 1 = ink.
 
-    A sheet of paper is cut out first. A digit that is small on the page is cropped, and looked at again enlarged.
-    looks: how many more times it may be looked at.
+    A sheet of paper, or what a printed frame encloses, is cut out of the picture, and what is small in it is enlarged.
+    Then the rest is looked at again. Raises InputError if there is no digit, or several.
     """
-    scale = -(-max(picture.size) // VIEW)
-    view = picture.reduce(scale)
-    if looks > 1 and max(view.size) > SMALL and (sheet := cut_out_sheet(picture, view)):
-        return find_digit(sheet, looks - 1)
-    darkness = subtract_background(view)
-    darkness = darkness - np.maximum(ruled_lines(darkness), np.transpose(ruled_lines(darkness.T)))
+    for _ in range(LOOKS):
+        scale = max(1, round(math.sqrt(math.prod(picture.size)) / VIEW))
+        view = picture.reduce(scale)
+        has_room = max(view.size) > SMALL
+        if has_room and (sheet := find_sheet(view)):
+            picture = keep_only(picture, *sheet)
+            continue
+        darkness = subtract_background(view)
+        enough = 0 if scale == 1 else max(view.size) / 2  # what is longer need not be enlarged
+        box = None
+        if has_room:
+            inside, box = find_frame(darkness)
+            if inside is not None:
+                picture = keep_only(picture, inside, inside)
+                continue
+            darkness = remove_lines(darkness, (0, 0, *view.size))
+        if not box or longest_side(box) > enough:
+            strength, digit = separate(remove_lines(darkness, box) if box else darkness)
+            box = bounds(digit)
+            if longest_side(box) > enough:
+                if has_room:
+                    strength, digit = remove_baseline(darkness, strength, digit)
+                return np.where(dilate(digit), strength, 0)
+        margin = 1 + longest_side(box) // 4
+        box = np.add(box, (-margin, -margin, margin, margin)) * scale
+        picture = picture.crop(np.clip(box, 0, picture.size * 2).tolist())  # size * 2: (w, h, w, h)
+    raise InputError(NO_DIGIT)
+
+
+def longest_side(box):
+    """Return the length of the longer side of a box (left, top, right, bottom)."""
+    return max(box[2] - box[0], box[3] - box[1])
+
+
+def find_sheet(view):
+    """Return where a sheet of paper with what is on it, and where its paper, is (bool); or None if there is no sheet.
+
+    A sheet, card or screen is one component, light or dark. A dark one must not touch the border: it may be a shadow.
+    """
+    view = view.reduce(-(-2 * max(view.size) // VIEW))  # half a VIEW is enough, and takes a quarter of the time
+    grey = np.asarray(view, np.float32) / 255
+    light = grey > otsu(grey)
+    for area, dark in ((light, False), (~light, True)):
+        labels = connected_components(area, diagonal=dark)  # dark areas connect at corners, light ones do not
+        paper = labels == component_scores(labels).argmax()
+        labels = connected_components(~paper, diagonal=not dark)
+        around = np.isin(labels, border_of(labels)) & ~paper
+        if around.any() and not (dark and border_of(paper).any()) and is_sheet(grey, paper, around):
+            return ~around, paper
+    return None
+
+
+def is_sheet(grey, paper, around):
+    """Return whether a component (bool), with other greys around it (bool), is a sheet of paper.
+
+    With its holes filled it is a quadrangle. At least half of the difference in brightness appears within two pixels
+    of its edge, and something on it differs as much from the paper.
+    """
+    sheet = ~around
+    if not is_quadrangle(sheet) or paper.sum() < sheet.sum() / 1.5:
+        return False
+    outer = around & dilate(sheet, 2)
+    farther = outer & ~dilate(sheet)
+    step = np.median(grey[sheet & dilate(around)]) - np.median(grey[farther if farther.any() else outer])
+    content = np.abs(grey - plane(grey, paper))[sheet & ~dilate(around, 2)].max(initial=0)
+    half = abs(np.median(grey[paper]) - np.median(grey[around])) / 2
+    return abs(step) > half and content > half
+
+
+def is_quadrangle(ink):
+    """Return whether the ink has four straight sides: it covers most of the quadrangle between its outermost points."""
+    y, x = np.nonzero(ink)
+    for u, v in (x, y), (x + y, x - y):  # outermost along the axes, or along the diagonals
+        corners = [(int(x[at]), int(y[at])) for at in (u.argmax(), v.argmax(), u.argmin(), v.argmin())]
+        drawing = Image.new("1", ink.shape[::-1])
+        ImageDraw.Draw(drawing).polygon(corners, fill=1)
+        quadrangle = np.asarray(drawing)
+        if (ink & quadrangle).sum() > QUADRANGLE * (ink | quadrangle).sum():
+            return True
+    return False
+
+
+def keep_only(picture, inside, paper):
+    """Return the picture cropped to `inside` (bool); what lies around that is painted like the paper (bool)."""
+    view = np.asarray(picture.resize(inside.shape[::-1], Image.Resampling.BOX), np.float32)
+    around = Image.fromarray(255 * np.uint8(dilate(~inside))).resize(picture.size)
+    cut = picture.copy()
+    cut.paste(Image.fromarray(plane(view, paper)).convert("L").resize(picture.size), mask=around)
+    return cut.crop((np.multiply(bounds(inside), picture.size * 2) // (inside.shape[::-1] * 2)).tolist())
+
+
+def find_frame(darkness):
+    """Return what a printed frame encloses (bool) or None, and the frame's box if ink touches it, or None.
+
+    A frame is a box, a comb or a circle. With its holes filled it is a rectangle or an ellipse; the outline of a hollow
+    digit is not. If ink touches the frame, or sticks out of it, four straight sides show that it is one.
+    """
+    labels = np.pad(connected_components(darkness > thresholds(darkness)[0].min()), 1)  # a frame may touch the border
+    paper = connected_components(labels == 0, diagonal=False)
+    outside = paper == paper[0, 0]
+    parts = connected_components(~outside)
+    filled = parts == np.bincount(parts[parts > 0], minlength=2).argmax()
+    holes = filled & (labels == 0)
+    if 2 * np.count_nonzero(holes) < np.count_nonzero(filled):
+        return None, None
+    enclosed = np.bincount(labels[filled], minlength=labels.max() + 1)
+    enclosed[labels[dilate(outside)]] = enclosed[0] = 0
+    if enclosed.any() and component_scores(1 * filled)[1] < 1.26 * np.count_nonzero(filled):
+        inside = holes | (filled & (enclosed[labels] > 0))
+        left, top, right, bottom = bounds(inside)
+        if (
+            longest_side(bounds(labels == enclosed.argmax())) > min(right - left, bottom - top) / 4
+        ):  # else a blot in a 0
+            return inside[1:-1, 1:-1], None
+    pen = round(np.count_nonzero(filled) ** 0.5) // 10 * 2 + 1  # in length
+
+    opened = (
+        Image.fromarray(255 * np.uint8(filled)).filter(ImageFilter.MinFilter(pen)).filter(ImageFilter.MaxFilter(pen))
+    )
+    opened = np.asarray(opened)[1:-1, 1:-1] > 0
+    return None, bounds(opened) if opened.any() and is_quadrangle(opened) else None
+
+
+def remove_lines(darkness, box):
+    """Return the darkness without straight lines, horizontal or vertical, from edge to edge of a box in it."""
+    left, top, right, bottom = box
+    darkness = darkness.copy()
+    part = darkness[top:bottom, left:right]
+    part -= np.maximum(ruled_lines(part), np.transpose(ruled_lines(part.T)))
+    return darkness
+
+
+def remove_baseline(darkness, strength, digit):
+    """Return the strength of the ink and the digit (bool) without a printed line through its foot, if there is one.
+
+    The line is thinner than the digit's strokes, and longer than the digit is wide.
+    """
+    left, _, right, _ = box = bounds(digit)
+    with contextlib.suppress(InputError):
+        ink, rest = separate(remove_lines(darkness, box))
+        x0, _, x1, _ = bounds(rest)
+        if x0 > left and x1 < right and stroke_width(digit & ~rest) < THIN * stroke_width(rest):
+            return ink, rest
+    return strength, digit
+
+
+def separate(darkness):
+    """Return the strength of the ink, (height, width) float32, above 1 = ink, and where the digit is (bool)."""
     threshold, certain = thresholds(darkness)
     labels = connected_components(darkness > threshold)
     reached = np.bincount(labels[darkness > certain], minlength=labels.max() + 1) > 0
     digit = main_components(labels * reached[labels])
-    left, top, right, bottom = bounds(digit)
-    margin = 1 + max(right - left, bottom - top) // 4
-    # It was looked at enlarged, or cannot be enlarged, or is large enough.
-    if not looks or scale == 1 or 4 * margin > max(darkness.shape) / 4:
-        return np.where(dilate(digit), darkness / threshold, 0)
-    box = np.multiply([left - margin, top - margin, right + margin, bottom + margin], scale)
-    return find_digit(picture.crop(np.clip(box, 0, picture.size * 2).tolist()), looks=0)  # size * 2: (w, h, w, h)
+    if stroke_width(digit) > max(8, 0.3 * longest_side(bounds(digit))) and is_quadrangle(digit):  # an empty sheet
+        raise InputError(NO_DIGIT)
+    return darkness / threshold, digit
 
 
 def thresholds(darkness):
@@ -176,90 +315,34 @@ def thresholds(darkness):
     return np.clip(1.5 * around, max(certain / 2, least), certain), certain
 
 
-def cut_out_sheet(picture, view):
-    """Return the picture cropped to a sheet of paper, the rest painted over, or None if there is no sheet.
-
-    view: the picture averaged down. A sheet, card, screen or frame is one component, light or dark. A dark one must not
-    touch the border: it may be a shadow.
-    """
-    view = view.reduce(-(-2 * max(view.size) // VIEW))  # half a VIEW is enough, and takes a quarter of the time
-    grey = np.asarray(view, np.float32) / 255
-    light = grey > otsu(grey)
-    for area, diagonal in ((light, False), (~light, True)):  # dark areas connect at corners, light ones do not
-        if border_of(area).all():  # nothing around it
-            continue
-        labels = connected_components(area, diagonal)
-        sheet = labels == component_scores(labels).argmax()
-        labels = connected_components(~sheet, not diagonal)
-        around = np.isin(labels, border_of(labels)) & ~sheet
-        within = around.any() and not (diagonal and border_of(sheet).any())
-        if within and area[around].mean() < 0.5 and is_sheet(grey, sheet, around):
-            cut, mask = picture.copy(), Image.fromarray(255 * np.uint8(dilate(around)))
-            paper = Image.fromarray(np.uint8(255 * plane(grey, sheet).clip(0, 1)))
-            cut.paste(paper.resize(picture.size), mask=mask.resize(picture.size))
-            return cut.crop((np.multiply(bounds(sheet), picture.size * 2) // (view.size * 2)).tolist())
-    return None
-
-
-def is_sheet(grey, sheet, around):
-    """Return whether a component (bool), with other greys around it (bool), is a sheet of paper.
-
-    With its holes filled it is a quadrangle. At least half of the difference in brightness appears within two pixels
-    of its edge, and something on it differs as much from the paper.
-    """
-    filled = ~around
-    if not is_quadrangle(filled):
-        return False
-    outer = around & dilate(filled, 2)
-    farther = outer & ~dilate(filled)
-    step = np.median(grey[filled & dilate(around)]) - np.median(grey[farther if farther.any() else outer])
-    content = np.abs(grey - plane(grey, sheet))[filled & ~dilate(around, 2)].max(initial=0)
-    half = abs(np.median(grey[sheet]) - np.median(grey[around])) / 2
-    return abs(step) > half and content > half
-
-
-def is_quadrangle(ink):
-    """Return whether the ink has four straight sides: it covers most of the quadrangle between its outermost points."""
-    rows = np.flatnonzero(ink.any(axis=1))  # the outermost points are the first or the last of their rows
-    columns = np.append(ink[rows].argmax(axis=1), ink.shape[1] - 1 - ink[rows, ::-1].argmax(axis=1))
-    points = columns + 1j * np.append(rows, rows)  # complex, so that multiplying turns them
-    turned = np.outer(points, TURNS)
-    corners = points[[turned.real.argmax(0), turned.imag.argmax(0), turned.real.argmin(0), turned.imag.argmin(0)]]
-    first, second = corners[2:] - corners[:2]  # the diagonals, whose cross product is twice the area
-    best = corners[:, np.abs((first * second.conj()).imag).argmax()]
-    drawing = Image.new("1", ink.shape[::-1])
-    ImageDraw.Draw(drawing).polygon([(int(point.real), int(point.imag)) for point in best], fill=1)
-    quadrangle = np.asarray(drawing)
-    return (ink & quadrangle).sum() > QUADRANGLE * (ink | quadrangle).sum()
-
-
 def border_of(array):
     """Return the outermost pixels of an array (height, width)."""
     return np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])
 
 
 def subtract_background(picture):
-    """Return how much of the paper's light each pixel lacks, (height, width) float32: 0 = paper, 1 = black."""
-    values, (least, most) = np.asarray(picture, np.float32), picture.getextrema()
-    leeway = 2 if max(picture.size) <= SMALL else 1  # small pictures have soft edges and noisy statistics
-    middling = np.abs(2 * values - least - most) < (most - least) / 3
-    plain = most - least > 127 and middling.mean() < FLAT * leeway
-    around = picture.filter(ImageFilter.BoxBlur(max(picture.size) // (1 if plain else 6)))
-    shade = values - np.asarray(around, np.float32)
-    square = shade * shade
-    skewness = (square * shade).mean() / (square.mean() + 1e-6) ** 1.5
+    """Return how much of the paper's light each pixel lacks, (height, width) float32: 0 = paper, 1 = black.
+
+    Raises InputError if there is no ink: then the values are noise, or as often lighter as darker than around them.
+    """
+    values, small = np.asarray(picture, np.float32), max(picture.size) <= SMALL
+    doubt = 2 if small else 1  # small pictures have soft edges and noisy statistics
+    darkest, lightest = picture.getextrema()
+    middle = np.abs(2 * values - darkest - lightest) < (lightest - darkest) / 3
+    plain = lightest - darkest > 127 and middle.mean() < FLAT * doubt
+    around = picture.filter(ImageFilter.BoxBlur(max(picture.size) // (2 if plain else 6)))
+    contrast = values - np.asarray(around, np.float32)
+    square = contrast * contrast
+    skewness = (square * contrast).mean() / (square.mean() + 1e-6) ** 1.5
+    if not plain and abs(skewness) < SKEW * doubt:
+        raise InputError(NO_DIGIT)
     if skewness > 0:  # ink is the minority: here it is light
         picture, values = ImageOps.invert(picture), 255 - values
     page = values >= (values.min() + values.max()) / 2
-    if not plain:
-        background = closing(picture)
-    elif max(picture.size) > SMALL:
-        background = plane(values, page)
-    else:
-        background = np.median(values[page])
-    darkness = (background - values) / np.maximum(background, 1)
+    paper = (np.median(values[page]) if small else plane(values, page)) if plain else closing(picture)
+    darkness = (paper - values) / np.maximum(paper, 1)
     steps = sum((np.diff(darkness, axis=axis) ** 2).sum() for axis in (0, 1))
-    if steps > ROUGH * 4 * darkness.var() * darkness.size or not plain and abs(skewness) < SKEW * leeway:
+    if steps > ROUGH * 4 * darkness.var() * darkness.size:
         raise InputError(NO_DIGIT)
     return darkness
 
@@ -290,19 +373,21 @@ def closing(picture):
 def ruled_lines(darkness):
     """Return how dark the ruled lines are, (height, width) float32, or 0: thin, horizontal, from edge to edge."""
     height, width = darkness.shape
-    if max(height, width) <= SMALL:
-        return 0
     narrow = Image.fromarray(darkness).resize((16, height), Image.Resampling.BOX)
     if np.max(narrow, axis=0).min() < FAINT:  # a line is in all 16 columns
         return 0
+    narrow = narrow.crop((0, -4, 16, height + 4))
     drops = range(-7, 8)  # pixels from end to end: up to 3 degrees
-    sheared = np.stack([shear(narrow, drop) for drop in drops]).clip(0)  # (15, height, 16)
+    sheared = np.stack([shear(narrow, drop) for drop in drops]).clip(0)  # (15, height + 8, 16)
     sheared = np.max([np.roll(sheared, shift, axis=1) for shift in (-1, 0, 1)], axis=0)  # a line may lie between rows
     lines = sheared.min(axis=2)
     best = (lines**2).sum(axis=1).argmax()
     around = np.maximum(np.roll(sheared[best], 4, axis=0), np.roll(sheared[best], -4, axis=0))
-    line = (lines[best] - np.median(around, axis=1)).clip(0)  # thicker marks are not lines
-    return np.asarray(shear(Image.fromarray(line[:, np.newaxis]).resize((width, height)), -drops[best]))
+    dark = np.median(sheared[best], axis=1)
+    even = lines[best] > np.maximum(FAINT, dark / 4)
+    line = np.where(even, dark - np.median(around, axis=1), 0).clip(0)  # thicker marks are not lines
+    line = np.asarray(shear(Image.fromarray(line[:, np.newaxis]).resize((width, height + 8)), -drops[best]))
+    return line[4:-4]
 
 
 def shear(picture, drop):
@@ -345,19 +430,27 @@ def main_components(labels):
     """
     size = np.bincount(labels.ravel())
     border = np.bincount(border_of(labels), minlength=len(size)) > 0
-    main = (component_scores(labels) * np.where(border, SPECK, 1)).argmax()
+    main = (component_scores(labels) * np.where(border, 0.003, 1)).argmax()
     keep = (size > SPECK * size[main]) & (border <= border[main])
     keep[0] = False
-    for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        if side[0] != main and (side == side[0]).all():  # the edge of a table, or of a scanner's glass
-            keep[side[0]] = False
     box = left, top, right, bottom = bounds((labels == main) & (labels > 0))
-    if any(are_apart(box, bounds(labels == other)) for other in np.flatnonzero(keep)):
-        raise InputError("more than one digit: crop the picture to one")
-    margin = max(right - left, bottom - top) // 2 if max(labels.shape) > SMALL else SMALL
+    for other in np.flatnonzero(keep):
+        if other != main and is_line(labels == other, labels == main):
+            keep[other] = False
+        elif are_apart(box, bounds(labels == other)):
+            raise InputError("more than one digit: crop the picture to one")
+    margin = max(right - left, bottom - top) // 4 if max(labels.shape) > SMALL else SMALL
     near = labels[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
     keep &= np.bincount(near.ravel(), minlength=len(size)) > 0
     return keep[labels]
+
+
+def is_line(part, digit):
+    """Return whether a component (bool) is a printed line: long, and under the digit (bool) or thinner than its pen."""
+    (left, top, right, bottom), (_, head, _, foot) = bounds(part), bounds(digit)
+    under = top > foot - (foot - head) / 8 and right - left > 4 * (bottom - top)
+    straight = 8 * min(right - left, bottom - top) < max(right - left, bottom - top)
+    return under or straight and stroke_width(part) < THIN * stroke_width(digit)
 
 
 def are_apart(box, other):
@@ -378,7 +471,7 @@ def component_scores(labels):
     size = np.maximum(np.bincount(number, minlength=count), 1)
     my, mx, yy, xx, xy = (np.bincount(number, values, count) / size for values in (y, x, y * y, x * x, x * y))
     variances = (yy - my * my + 1 / 12) * (xx - mx * mx + 1 / 12)  # 1 / 12: a pixel's own
-    return (variances - (xy - my * mx) ** 2) ** 2 / size**3
+    return (4 * np.pi) ** 4 * (variances - (xy - my * mx) ** 2) ** 2 / size**3
 
 
 def bounds(ink):
@@ -407,14 +500,17 @@ def normalize_stroke_width(darkness):
     size = [round(side * 80 / longest) for side in digit.size]
     ink = np.asarray(digit.resize(size, Image.Resampling.BICUBIC)) > 1  # enlarged: smooth edges
     left, top, right, bottom = bounds(ink)
-    # Area = length x width. Outline = 2 x length, but counted in pixel steps it is about 4 / pi times too long.
-    outline = sum(np.count_nonzero(np.diff(ink, axis=axis)) for axis in (0, 1))
-    width = 2 * np.count_nonzero(ink) / (np.pi / 4 * outline)
-    if width > 24 and is_quadrangle(ink):  # an empty sheet
-        raise InputError(NO_DIGIT)
+    width = stroke_width(ink)
     # The dilation after which width / length is PEN / 20. Both grow by twice its radius.
     change = (PEN * max(right - left, bottom - top) - 20 * width) / (20 - PEN) / 2
     return dilate(ink, round(change)) if change > 0 else ~dilate(~ink, round(-change / 2))  # half: thin strokes break
+
+
+def stroke_width(ink):
+    """Return the mean width of the strokes (bool), in pixels."""
+    # Area = length x width. Outline = 2 x length, but counted in pixel steps it is about 4 / pi times too long.
+    outline = sum(np.count_nonzero(np.diff(ink, axis=axis)) for axis in (0, 1))
+    return 2 * np.count_nonzero(ink) / (np.pi / 4 * outline)
 
 
 def center_by_mass(ink):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from conftest import drawn
-from PIL import Image, ImageDraw, ImageFilter, ImageOps
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
 from predict import classify_pictures, find_network
 from train_network import load_network
@@ -26,6 +26,7 @@ DARK_WOODS = [(95, 62, 40), (70, 48, 36), (60, 58, 56), (110, 78, 52)]
 LIGHT_WOOD, DESK = (176, 142, 104), (224, 218, 208)
 TABLES = [*DARK_WOODS, LIGHT_WOOD, DESK]
 CHALK = [(225, 225, 220), (205, 205, 202)]
+PRINTS = [(40, 40, 45), (110, 110, 115), (150, 60, 60), (70, 110, 170), (90, 150, 110)]  # printed lines
 PASTELS = [(240, 215, 120), (170, 215, 170), (245, 180, 190), (165, 205, 235)]
 
 
@@ -49,14 +50,14 @@ def along(turn, x=W / 2, y=H / 2):
     return ((columns - x) * np.cos(turn) + (rows - y) * np.sin(turn)).astype(np.float32)[..., np.newaxis]
 
 
-def write(rng, page, digit, longest, inks=PENS, box=None, turn=0.0):
-    """Write a digit (PIL.Image, 28 x 28, light on dark) onto a page, 180 to `longest` pixels long, within the box.
+def write(rng, page, digit, longest, inks=PENS, box=None, turn=0.0, least=180):
+    """Write a digit (PIL.Image, 28 x 28, light on dark) onto a page, `least` to `longest` pixels long, within the box.
 
     Without a digit (None) the page stays empty.
     """
     if digit is None:
         return page
-    size = float(rng.integers(180, longest))
+    size = float(rng.integers(least, longest))
     small = digit.crop(digit.point(lambda value: 255 * (value > 48)).getbbox())
     small = small.resize([round(size * side / max(small.size)) for side in small.size], BICUBIC)
     mask = blurred(ImageOps.expand(small, 20), size / 40)
@@ -228,12 +229,61 @@ def app(rng, digit, paper=(255, 255, 255), ink=(0, 0, 0), bar=(235, 235, 240)):
     return write(rng, scene, digit, 600, [ink])
 
 
+# Forms. They are photographed, or scanned.
+
+
+def boxes(rng, digit, count=1, share=(0.35, 0.85), turn=0.0):
+    """A printed box, or a comb of several with one digit; share: of the box's sides that the digit takes."""
+    scene, height = plain(rng), int(rng.integers(280, 600) / count**0.8)
+    width, line, colour = int(height * rng.uniform(0.75, 1)), int(rng.integers(2, height / 25)), pick(rng, PRINTS)
+    left, top = (np.array([W - count * width, H - height]) * rng.uniform(0.2, 0.8, 2)).astype(int).tolist()
+    for x in range(left, left + count * width, width):
+        ImageDraw.Draw(scene).rectangle([x, top, x + width, top + height], outline=colour, width=line)
+    left, share = left + width * int(rng.integers(count)), rng.uniform(*share)
+    edge = line + 4 if share < 0.9 else -(share - 0.9) * height  # a larger one sticks out
+    room = left + edge, top + edge, left + width - edge, top + height - edge
+    write(rng, scene, digit, share * height + 1, box=room, least=share * height)
+    return scene.rotate(turn, BICUBIC, fillcolor=scene.getpixel((0, 0)))
+
+
+def circle(rng, digit):
+    """A printed circle or ellipse around the digit."""
+    scene, size = plain(rng), rng.integers(250, 600)
+    x, y, w, h = rng.uniform(320, W - 320), rng.uniform(320, H - 320), size * rng.uniform(0.4, 0.5), size / 2
+    ImageDraw.Draw(scene).ellipse(
+        [x - w, y - h, x + w, y + h], outline=pick(rng, PRINTS), width=int(rng.integers(2, size / 25))
+    )
+    return write(rng, scene, digit, 1.2 * h, box=(x - 0.6 * w, y - 0.6 * h, x + 0.6 * w, y + 0.6 * h), least=0.7 * h)
+
+
+def underlined(rng, digit, gap=(0.06, 0.25), length=(1, 2.5)):
+    """A printed line under the digit; gap: from its foot, as a share of its height; length: of its width."""
+    paper = plain(rng)
+    scene = write(rng, paper.copy(), digit, 500)
+    left, top, right, bottom = ImageChops.difference(scene, paper).getbbox()
+    y, half = bottom + rng.uniform(*gap) * (bottom - top), rng.uniform(*length) * (right - left) / 2
+    middle = (left + right) / 2 + rng.uniform(-0.1, 0.1) * half
+    line = int(rng.integers(2, max(3, (bottom - top) / 25)))
+    ImageDraw.Draw(scene).line([middle - half, y, middle + half, y], fill=pick(rng, PRINTS), width=line)
+    return scene
+
+
+def tools(rng, digit):
+    """A window with a bar of coloured squares above the digit."""
+    scene, count, height = plain(rng, (255, 255, 255), 0), int(rng.integers(3, 13)), int(rng.integers(70, 150))
+    side = min(0.6 * height, 0.7 * W / count)
+    for x in (np.arange(count) + 0.2) * W / count:
+        box = [x, (height - side) / 2, x + side, (height + side) / 2]
+        ImageDraw.Draw(scene).rectangle(box, fill=tuple(rng.integers(0, 256, 3).tolist()))
+    return write(rng, scene, digit, 650, box=(60, height + 30, W - 60, H - 60))
+
+
 # Pages without a digit.
 
 
-def ruled(rng, squared=False):
+def ruled(rng, squared=False, pitch=None):
     """Ruled or squared paper."""
-    scene, pitch, width = plain(rng), int(rng.integers(40, 110)), int(rng.integers(2, 5))
+    scene, pitch, width = plain(rng), pitch or int(rng.integers(40, 110)), int(rng.integers(2, 5))
     pen, colour, drop = ImageDraw.Draw(scene), pick(rng, [(150, 170, 205)], 25), rng.uniform(-0.05, 0.05)
     for at in range(int(rng.integers(-100, 0)), H + 100, pitch):
         pen.line([(0, at), (W, at + drop * W)], fill=colour, width=width)
@@ -242,10 +292,10 @@ def ruled(rng, squared=False):
     return scene
 
 
-def dark_corners(rng):
-    """A page that is darker towards the corners."""
+def dark_corners(rng, least=0.3, most=0.8):
+    """A page that is darker towards the corners, at the darkest by the share `least` to `most`."""
     squares = (2 * along(0) / W) ** 2 + (2 * along(np.pi / 2) / H) ** 2
-    return to_picture(np.asarray(plain(rng)) * (1 - rng.uniform(0.1, 0.35) * squares))
+    return to_picture(np.asarray(plain(rng)) * (1 - rng.uniform(least, most) * squares / 2))
 
 
 SCENES = {  # each is a function of a random generator and a digit
@@ -274,6 +324,20 @@ SCENES = {  # each is a function of a random generator and a digit
     "app": app,
     "dark app": lambda rng, digit: app(rng, digit, (24, 24, 28), (245, 245, 245), (45, 45, 52)),
 }
+FORMS = {
+    "box": boxes,
+    "box turned": lambda rng, digit: boxes(rng, digit, turn=rng.uniform(-10, 10)),
+    "comb": lambda rng, digit: boxes(rng, digit, int(rng.integers(2, 6))),
+    "tight box": lambda rng, digit: boxes(rng, digit, share=(0.9, 1.15)),
+    "circle": circle,
+    "line under": underlined,
+    "line through foot": lambda rng, digit: underlined(rng, digit, (-0.12, -0.02), (1.15, 1.8)),
+    "as high as the ruling": lambda rng, digit: write(
+        rng, ruled(rng, pitch=int(rng.integers(200, 350))), digit, 350, least=200
+    ),
+    "in a lamp's light": lambda rng, digit: write(rng, dark_corners(rng, 0.3, 0.8), digit, 500),
+}
+SCENES |= FORMS | {f"{name}, scanned": form for name, form in FORMS.items()} | {"app with tools": tools}
 BLANKS = {
     "blank page": plain,
     "empty sheet": lambda rng: sheet(rng, None, 0, 40),
@@ -298,7 +362,7 @@ def save_scene(path, name, seed, digit=None):
     """Save a scene, with a digit (PIL.Image, 28 x 28, light on dark) or blank, as a JPG file."""
     rng = np.random.default_rng([seed, *name.encode()])
     picture = SCENES[name](rng, digit) if digit else BLANKS[name](rng)
-    if "app" not in name:  # screenshots
+    if "app" not in name and "scanned" not in name:
         picture = photograph(rng, picture)
     picture.save(path, "JPEG", quality=int(rng.integers(70, 92)))
 
