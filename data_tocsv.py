@@ -244,9 +244,12 @@ def find_frame(darkness):
     labels = np.pad(connected_components(darkness > thresholds(darkness)[0].min()), 1)  # a frame may touch the border
     paper = connected_components(labels == 0, diagonal=False)
     outside = paper == paper[0, 0]
+    holes = (paper > 0) & ~outside
+    if not holes.any():
+        return None, None
     parts = connected_components(~outside)
-    filled = parts == np.bincount(parts[parts > 0], minlength=2).argmax()
-    holes = filled & (labels == 0)
+    filled = parts == np.bincount(parts[parts > 0]).argmax()
+    holes &= filled
     if 2 * np.count_nonzero(holes) < np.count_nonzero(filled):
         return None, None
     enclosed = np.bincount(labels[filled], minlength=labels.max() + 1)
@@ -254,15 +257,12 @@ def find_frame(darkness):
     if enclosed.any() and component_scores(1 * filled)[1] < 1.26 * np.count_nonzero(filled):
         inside = holes | (filled & (enclosed[labels] > 0))
         left, top, right, bottom = bounds(inside)
-        if (
-            longest_side(bounds(labels == enclosed.argmax())) > min(right - left, bottom - top) / 4
-        ):  # else a blot in a 0
+        longest = longest_side(bounds(labels == enclosed.argmax()))
+        if longest > min(right - left, bottom - top) / 4:  # else it is a blot in a 0
             return inside[1:-1, 1:-1], None
-    pen = round(np.count_nonzero(filled) ** 0.5) // 10 * 2 + 1  # in length
-
-    opened = (
-        Image.fromarray(255 * np.uint8(filled)).filter(ImageFilter.MinFilter(pen)).filter(ImageFilter.MaxFilter(pen))
-    )
+    pen = round(np.count_nonzero(filled) ** 0.5) // 10 * 2 + 1  # wider than strokes that stick out
+    opened = Image.fromarray(255 * np.uint8(filled)).filter(ImageFilter.MinFilter(pen))
+    opened = opened.filter(ImageFilter.MaxFilter(pen))
     opened = np.asarray(opened)[1:-1, 1:-1] > 0
     return None, bounds(opened) if opened.any() and is_quadrangle(opened) else None
 
@@ -272,7 +272,7 @@ def remove_lines(darkness, box):
     left, top, right, bottom = box
     darkness = darkness.copy()
     part = darkness[top:bottom, left:right]
-    part -= np.maximum(ruled_lines(part), np.transpose(ruled_lines(part.T)))
+    part -= np.maximum(ruled_lines(part), ruled_lines(part.T).T)
     return darkness
 
 
@@ -281,12 +281,15 @@ def remove_baseline(darkness, strength, digit):
 
     The line is thinner than the digit's strokes, and longer than the digit is wide.
     """
-    left, _, right, _ = box = bounds(digit)
+    left, top, right, bottom = bounds(digit)
+    line = np.zeros_like(darkness)
+    line[top:bottom, left:right] = ruled_lines(darkness[top:bottom, left:right])
     with contextlib.suppress(InputError):
-        ink, rest = separate(remove_lines(darkness, box))
-        x0, _, x1, _ = bounds(rest)
-        if x0 > left and x1 < right and stroke_width(digit & ~rest) < THIN * stroke_width(rest):
-            return ink, rest
+        if line.any():
+            ink, rest = separate(darkness - line)
+            x0, _, x1, _ = bounds(rest)
+            if x0 > left and x1 < right and stroke_width(digit & ~rest) < THIN * stroke_width(rest):
+                return ink, rest
     return strength, digit
 
 
@@ -371,12 +374,12 @@ def closing(picture):
 
 
 def ruled_lines(darkness):
-    """Return how dark the ruled lines are, (height, width) float32, or 0: thin, horizontal, from edge to edge."""
+    """Return how dark the ruled lines are, (height, width) float32: thin, horizontal, from edge to edge."""
     height, width = darkness.shape
-    narrow = Image.fromarray(darkness).resize((16, height), Image.Resampling.BOX)
-    if np.max(narrow, axis=0).min() < FAINT:  # a line is in all 16 columns
-        return 0
-    narrow = narrow.crop((0, -4, 16, height + 4))
+    narrow = Image.fromarray(darkness).resize((16, height), Image.Resampling.BOX).crop((0, -4, 16, height + 4))
+    near = np.max([np.roll(narrow, shift, axis=0) for shift in range(-4, 5, 2)], axis=0)
+    if near.min(axis=1).max() < FAINT:  # no line, which is in all 16 columns: this is faster
+        return np.zeros_like(darkness)
     drops = range(-7, 8)  # pixels from end to end: up to 3 degrees
     sheared = np.stack([shear(narrow, drop) for drop in drops]).clip(0)  # (15, height + 8, 16)
     sheared = np.max([np.roll(sheared, shift, axis=1) for shift in (-1, 0, 1)], axis=0)  # a line may lie between rows
@@ -386,8 +389,7 @@ def ruled_lines(darkness):
     dark = np.median(sheared[best], axis=1)
     even = lines[best] > np.maximum(FAINT, dark / 4)
     line = np.where(even, dark - np.median(around, axis=1), 0).clip(0)  # thicker marks are not lines
-    line = np.asarray(shear(Image.fromarray(line[:, np.newaxis]).resize((width, height + 8)), -drops[best]))
-    return line[4:-4]
+    return np.asarray(shear(Image.fromarray(line[:, np.newaxis]).resize((width, height + 8)), -drops[best]))[4:-4]
 
 
 def shear(picture, drop):
@@ -438,7 +440,8 @@ def main_components(labels):
         if other != main and is_line(labels == other, labels == main):
             keep[other] = False
         elif are_apart(box, bounds(labels == other)):
-            raise InputError("more than one digit: crop the picture to one")
+            printed = is_straight(box) or stroke_width(labels == main) < 1.5  # the lines of empty paper
+            raise InputError(NO_DIGIT if printed else "more than one digit: crop the picture to one")
     margin = max(right - left, bottom - top) // 4 if max(labels.shape) > SMALL else SMALL
     near = labels[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
     keep &= np.bincount(near.ravel(), minlength=len(size)) > 0
@@ -449,8 +452,12 @@ def is_line(part, digit):
     """Return whether a component (bool) is a printed line: long, and under the digit (bool) or thinner than its pen."""
     (left, top, right, bottom), (_, head, _, foot) = bounds(part), bounds(digit)
     under = top > foot - (foot - head) / 8 and right - left > 4 * (bottom - top)
-    straight = 8 * min(right - left, bottom - top) < max(right - left, bottom - top)
-    return under or straight and stroke_width(part) < THIN * stroke_width(digit)
+    return under or is_straight(bounds(part)) and stroke_width(part) < THIN * stroke_width(digit)
+
+
+def is_straight(box):
+    """Return whether a box (left, top, right, bottom) is as long and narrow as a line."""
+    return longest_side(box) ** 2 > 8 * (box[2] - box[0]) * (box[3] - box[1])
 
 
 def are_apart(box, other):
