@@ -377,7 +377,7 @@ def ruled_lines(darkness):
     """Return how dark the ruled lines are, (height, width) float32: thin, horizontal, from edge to edge."""
     height, width = darkness.shape
     narrow = Image.fromarray(darkness).resize((16, height), Image.Resampling.BOX).crop((0, -4, 16, height + 4))
-    near = np.max([np.roll(narrow, shift, axis=0) for shift in range(-4, 5, 2)], axis=0)
+    near = np.max([np.roll(narrow, shift, axis=0) for shift in range(-4, 5)], axis=0)
     if near.min(axis=1).max() < FAINT:  # no line, which is in all 16 columns: this is faster
         return np.zeros_like(darkness)
     drops = range(-7, 8)  # pixels from end to end: up to 3 degrees
@@ -436,12 +436,14 @@ def main_components(labels):
     keep = (size > SPECK * size[main]) & (border <= border[main])
     keep[0] = False
     box = left, top, right, bottom = bounds((labels == main) & (labels > 0))
+    thin = stroke_width(labels == main) < 1.5  # as the lines of empty paper
+    if thin and border[main] and max(labels.shape) > SMALL:
+        raise InputError(NO_DIGIT)
     for other in np.flatnonzero(keep):
         if other != main and is_line(labels == other, labels == main):
             keep[other] = False
         elif are_apart(box, bounds(labels == other)):
-            printed = is_straight(box) or stroke_width(labels == main) < 1.5  # the lines of empty paper
-            raise InputError(NO_DIGIT if printed else "more than one digit: crop the picture to one")
+            raise InputError(NO_DIGIT if is_straight(box) or thin else "more than one digit: crop the picture to one")
     margin = max(right - left, bottom - top) // 4 if max(labels.shape) > SMALL else SMALL
     near = labels[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
     keep &= np.bincount(near.ravel(), minlength=len(size)) > 0
