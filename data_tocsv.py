@@ -6,6 +6,7 @@ background to 255 for full ink. A CSV row is `label,p0,...,p783`, without a head
 
 import argparse
 import contextlib
+import errno
 import io
 import math
 import os
@@ -15,7 +16,7 @@ import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice, product
+from itertools import islice, product
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageOps, UnidentifiedImageError
@@ -581,14 +582,15 @@ def walk(folder):
 
 
 def natural(name):
-    """Return a sort key that compares the numbers in names by value."""
+    """Return a sort key that compares the numbers in names by value, and equal ones (1 and 01) as text."""
     parts = re.split("([0-9]+)", name)
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)]
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
 
 
 # CSV files.
 
 
+ROW = f"a digit and {PIXELS} whole numbers from 0 to 255"
 TEXTS = np.array([f"{value}," for value in range(256)], "S4").view(np.uint32)  # padded with zero bytes
 
 
@@ -605,37 +607,31 @@ def read_csv(path):
 
     Raises InputError with the number of the first invalid line, or if the file is missing or empty.
     """
+    numbers = []  # of the lines read
     try:
-        with open(path, encoding="utf-8-sig", errors="replace") as file:
-            first = file.readline()
-            rows = parse_rows(file if first.startswith("label") else chain([first], file))
+        with open(path, encoding="utf-8-sig", errors="replace") as file, warnings.catch_warnings():
+            warnings.simplefilter("error")  # loadtxt only warns about no rows at all, and about 1.0
+            rows = np.loadtxt(csv_lines(file, numbers), np.uint8, delimiter=",", comments=None, ndmin=2)
+        wrong = rows[:, 0] > 9
+        if wrong.any():
+            del numbers[wrong.argmax() + 1 :]
+            raise ValueError
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file: CSV files are made by data_tocsv.py") from error
-    except (ValueError, Warning) as error:
-        raise InputError(f"{path}: {first_fault(path)}") from error
+    except (ValueError, Warning) as error:  # loadtxt takes one line after the other
+        fault = f"line {numbers[-1]}: expected {ROW}" if numbers else "no rows"
+        raise InputError(f"{path}: {fault}") from error
     return rows[:, 0], rows[:, 1:]
 
 
-def parse_rows(lines):
-    """Return the rows, (n, 785) uint8, in lines of CSV text. Raises ValueError or a Warning if one is invalid."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # loadtxt only warns about no rows at all, and about 1.0
-        rows = np.loadtxt(lines, np.uint8, delimiter=",", comments=None, ndmin=2)
-    if rows.shape[1] != 1 + PIXELS or rows[:, 0].max() > 9:
-        raise ValueError
-    return rows
-
-
-def first_fault(path):
-    """Return what is wrong with a CSV file that read_csv cannot use."""
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                if line.strip("\n") and not (number == 1 and line.startswith("label")):
-                    parse_rows([line])
-            except (ValueError, Warning):
-                return f"line {number}: expected a digit and {PIXELS} whole numbers from 0 to 255"
-    return "no rows"
+def csv_lines(file, numbers):
+    """Yield the lines of a CSV file that are rows; append the number of each to a list."""
+    for number, line in enumerate(file, 1):
+        if line != "\n" and not (number == 1 and line.startswith("label")):
+            numbers.append(number)
+            if len(numbers) == 1 and line.count(",") != PIXELS:  # loadtxt wants all others to be as long
+                raise ValueError
+            yield line
 
 
 # Helpers that the three scripts share.
@@ -682,6 +678,8 @@ def replacing(path, mode="wb", **options):
     """Open a temporary file that replaces `path` if the block ends without an error: never half a file."""
     target = os.path.realpath(path)  # a link stays, what it leads to is replaced
     temporary = f"{target}.{os.getpid()}.new"
+    if os.path.isdir(target):  # seen before the work, not after it
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     try:
         with open(temporary, mode, **options) as file:
             yield file
@@ -733,12 +731,14 @@ def printable(text):
 def find_pictures(folder):
     """Return the training pictures and the test pictures in a folder: two lists of (label, path), sorted.
 
-    They are in sub-folders 0 to 9 (or deeper) of a sub-folder with "train" or "test" in its name. Raises InputError if
-    there are none, or if the folder is laid out otherwise.
+    They are in sub-folders 0 to 9 (or deeper) of a sub-folder with "train" in its name, or else with "test". Raises
+    InputError if there are none, or if the folder is laid out otherwise.
     """
+    named = [entry.path for entry in os.scandir(folder) if entry.is_dir() and re.search("(?i)train|test", entry.name)]
+    split = [path for path in named if any(os.path.isdir(os.path.join(path, digit)) for digit in DIGITS)]
     found = [], []
     for pictures, word in zip(found, ("train", "test")):
-        parts = [entry.path for entry in os.scandir(folder) if entry.is_dir() and word in entry.name.lower()]
+        parts = [path for path in split if (word == "train") == ("train" in os.path.basename(path).lower())]
         if len(parts) > 1:
             raise InputError(f'{folder}: several sub-folders with "{word}" in their names: {", ".join(parts)}')
         for part, digit in product(parts, DIGITS):
@@ -746,7 +746,8 @@ def find_pictures(folder):
                 raise InputError(f"{part}: no sub-folder {digit}: make all of 0 to 9, even if empty")
             pictures += [(int(digit), path) for path in walk(os.path.join(part, digit))]
     if not any(found):
-        raise InputError(f"{folder}: no pictures: {LAYOUT}")
+        reason = f"no sub-folders 0 to 9 in {', '.join(named)}: {LAYOUT}" if named else LAYOUT
+        raise InputError(f"{folder}: no pictures: " + (f"0 to 9 in {', '.join(split)} are empty" if split else reason))
     return found
 
 
@@ -786,8 +787,8 @@ def main(argv=None):
             raise InputError(f"{folders}: no {word} pictures: name another folder, too, such as datasets/sample")
     unread = 0
     with contextlib.ExitStack() as stack:  # both are written before either is replaced
-        for target, pictures in zip(targets, (training, testing)):
-            file = stack.enter_context(replacing(target))
+        files = [stack.enter_context(replacing(target)) for target in targets]
+        for target, file, pictures in zip(targets, files, (training, testing)):
             count = write_rows(file, pictures, quiet=args.quiet, desc=os.path.basename(target), unit=" pictures")
             if not count:
                 raise InputError(f"{target}: none of its {len(pictures):,} pictures can be read")

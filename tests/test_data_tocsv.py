@@ -63,6 +63,7 @@ def test_names_are_in_natural_order_sub_folders_after_files_hidden_ones_skipped(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert list(walk(tmp_path)) == [str(tmp_path / name) for name in names]
+    assert sorted(["1.jpg", "01.jpg", "001.jpg"], key=data_tocsv.natural) == ["001.jpg", "01.jpg", "1.jpg"]
 
 
 def test_a_picture_in_a_sub_folder_of_5_is_a_5(folder):
@@ -79,6 +80,7 @@ def test_a_picture_in_a_sub_folder_of_5_is_a_5(folder):
 )
 def test_the_usual_names_of_folders_are_understood(tmp_path, train, test):
     make_folders(tmp_path, train, test)
+    os.mkdir(tmp_path / "tests of mine")  # it holds none of 0 to 9
     assert [len(pictures) for pictures in find_pictures(tmp_path)] == [20, 10]
 
 
@@ -178,26 +180,40 @@ def test_a_folder_that_cannot_be_listed_is_reported(folder, monkeypatch, capsys)
         (shutil.rmtree, "digits"),
         (lambda d: (shutil.rmtree(d), d.write_text("")), "digits"),
         (lambda d: shutil.rmtree(d / "training"), "digits: no training pictures: name another folder"),
+        (
+            lambda d: (shutil.rmtree(d / "testing"), (d / "training").rename(d / "latest_train")),
+            "digits: no test pictures",
+        ),
         (lambda d: [path.unlink() for path in d.glob("testing/*/*")], "digits: no test pictures: name another folder"),
-        (lambda d: (d / "train2").mkdir(), 'digits: several sub-folders with "train" in their names'),
+        (lambda d: (d / "train2" / "0").mkdir(parents=True), 'digits: several sub-folders with "train" in their'),
         (lambda d: shutil.rmtree(d / "testing" / "3"), "testing: no sub-folder 3: make all of 0 to 9"),
         (lambda d: [path.write_text("x") for path in d.glob("testing/*/*")], "none of its 10 pictures can be read"),
+        (lambda d: os.mkdir("train_images.csv"), "Is a directory: './train_images.csv'"),
         (lambda d: os.mkdir("test_images.csv"), "Is a directory: './test_images.csv'"),
     ],
 )
 def test_folders_that_cannot_be_used_change_nothing(folder, tmp_path, spoil, message):
-    (tmp_path / "train_images.csv").write_text("old")
     spoil(folder)
+    old = tmp_path / ("test_images.csv" if os.path.exists("train_images.csv") else "train_images.csv")
+    old.write_text("old")
     before = sorted(os.listdir())
     with pytest.raises((InputError, OSError), match=message):
         convert("digits", "-o", ".")
-    assert (tmp_path / "train_images.csv").read_text() == "old" and sorted(os.listdir()) == before
+    assert old.read_text() == "old" and sorted(os.listdir()) == before
 
 
-@pytest.mark.parametrize("useless", ["digits/training", "empty"])
-def test_a_folder_that_adds_nothing_is_an_error_that_names_the_layout(folder, useless):
-    os.mkdir("empty")
-    with pytest.raises(InputError, match=f"{useless}: no pictures: a folder must hold training/0 ... training/9"):
+NOTHING = {
+    "digits/training": "a folder must hold training/0 ... training/9",
+    "flat": "no sub-folders 0 to 9 in flat.training: a folder must hold training/0 ... training/9",
+    "empty": "0 to 9 in empty.training are empty",
+}
+
+
+@pytest.mark.parametrize("useless", NOTHING)
+def test_a_folder_that_adds_nothing_is_an_error_with_the_reason(folder, useless):
+    for path in "flat/training", *(f"empty/training/{digit}" for digit in range(10)):
+        os.makedirs(path)
+    with pytest.raises(InputError, match=f"{useless}: no pictures: {NOTHING[useless]}"):
         convert("digits", useless, "-o", ".")
 
 
@@ -293,3 +309,12 @@ def test_a_wrong_csv_file_is_refused_with_the_line(tmp_path, text, line):
     fault = f"line {line}: expected a digit and 784 whole numbers from 0 to 255" if line else "no rows"
     with pytest.raises(InputError, match=f"x.csv: {fault}$"):
         read(tmp_path / "x.csv", text)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="no /dev/fd here")
+def test_a_pipe_with_a_wrong_line_is_refused_with_the_line():
+    ours, theirs = os.pipe()
+    os.write(theirs, (TEXT + "1,2,3\n").encode())
+    os.close(theirs)
+    with pytest.raises(InputError, match="line 4: expected"):
+        read_csv(f"/dev/fd/{ours}")
