@@ -35,7 +35,7 @@ NO_DIGIT = "no digit found"
 LARGE_FILE = 50_000  # bytes: larger pictures are decoded in threads
 LARGE_PICTURE = 3_000_000  # pixels to decode: larger pictures are decoded one at a time, to save memory
 decoding_large = threading.Lock()
-Image.core.set_block_size(1 << 30)  # one block of memory per picture: threads do not give back many small ones
+opening = threading.Lock()
 
 LOOKS = 5  # how often a picture is looked at, each time at what was found before
 VIEW = 100  # pixels: longer pictures are averaged down to this, which is about the size of NIST's scans
@@ -82,10 +82,12 @@ def open_image(path, side=256):
     """
     try:
         if isinstance(path, Image.Image):
+            if not all(path.size):
+                raise InputError("has no pixels")
             return simplify(path.copy(), side)
         if not os.path.isfile(path) and os.path.exists(path):  # opening a pipe would block
             raise InputError("neither a file nor a folder that can be listed")
-        with Image.open(path, formats=FORMATS) as picture:
+        with open_unlimited(path) as picture:
             if picture.size == (SIZE, SIZE) and picture.mode == "L" and "exif" not in picture.info:  # MNIST's: fast
                 picture.load()
                 return picture
@@ -104,6 +106,16 @@ def open_image(path, side=256):
         raise InputError("not a picture in a supported format: save it as JPG or PNG") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on a broken file
         raise InputError(getattr(error, "strerror", None) or f"broken picture ({str(error)[:120]})") from error
+
+
+def open_unlimited(path):
+    """Open a picture of any size: MAX_PIXELS limits what is decoded, which of a large JPEG is less."""
+    with opening:  # Pillow's own limit is the whole program's
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path, formats=FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def simplify(picture, side):
@@ -548,6 +560,7 @@ def read_images(paths):
     pixels: (784,) uint8. Large files are read in threads, as Pillow decodes in parallel.
     """
     paths = iter(paths)
+    Image.core.set_block_size(1 << 30)  # one block of memory per picture: threads do not give back many small ones
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         while batch := list(islice(paths, 32)):
             yield from (pool.map if any(map(is_large, batch)) else map)(try_image, batch)
@@ -646,7 +659,6 @@ def run(main):
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # file names may be any bytes
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that temporary files are removed
     warnings.simplefilter("ignore")  # Pillow's, about odd files that it can read
-    Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS limits what is decoded: of large JPEGs less than their size
     status = 0
     try:
         status = main()
