@@ -663,8 +663,8 @@ def run(main):
     try:
         status = main()
         print(end="", flush=True)  # a full disk or a closed pipe shows here
-    except KeyboardInterrupt:
-        log("interrupted")
+    except KeyboardInterrupt as error:
+        log(": ".join(("interrupted", *error.args)))
         status = 130
     except BrokenPipeError:  # the reader of our output (head, say) has had enough: drop the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -720,16 +720,16 @@ def progress(items, quiet, **options):
 
 def log(message, quiet=False):
     """Write one line to stderr, after the script's name."""
-    if not quiet:
-        with contextlib.suppress(OSError):  # if nobody reads stderr, the work goes on
-            say(f"{os.path.basename(sys.argv[0])}: {printable(message)}", sys.stderr)
+    if not quiet:  # if nobody reads stderr, the work goes on
+        say(sys.stderr, f"{os.path.basename(sys.argv[0])}: {message}", ignore=OSError)
 
 
-def say(line, file):
-    """Write a line to stdout or stderr at once, above the progress bar if there is one."""
+def say(file, *fields, ignore=()):
+    """Write a line of fields to stdout or stderr at once, above the progress bar; ignore: errors that do not matter."""
     tqdm = sys.modules.get("tqdm")
-    (tqdm.tqdm.write if tqdm else print)(line, file=file)
-    file.flush()
+    with contextlib.suppress(ignore):
+        (tqdm.tqdm.write if tqdm and file.isatty() else print)("\t".join(map(printable, fields)), file=file)
+        file.flush()
 
 
 def printable(text):

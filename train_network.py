@@ -60,7 +60,7 @@ def forward(params, X):
 
 def cross_entropy(P, Y):
     """Return the loss, summed over the batch: -log of the probability of the right digit."""
-    return -np.log((P * Y).sum(axis=0)).sum()
+    return -np.log((P * Y).sum(axis=0) + 1e-30).sum()  # + 1e-30, as a very small probability is rounded to 0
 
 
 def backward(params, X, A1, A2, P, Y):
@@ -111,15 +111,15 @@ def train(
         for step, (X, Y) in enumerate(islice(batches, steps)):
             A1, A2, P = forward(params, X)
             grads = backward(params, X, A1, A2, P, Y)
-            loss += cross_entropy(P, Y)
+            loss += float(cross_entropy(P, Y))
             now = epoch + step / steps  # in epochs
             # Warm-up in the first epoch, while the weights are random (Goyal et al. 2017); then the rate falls to 0.
             rate = learning_rate * min(now + 1 / steps, 1) * (1 - now / epochs)
             for name, p in params.items():
                 velocity[name] = momentum * velocity[name] + grads[name]  # heavy ball (Polyak 1964)
                 p -= rate * (velocity[name] + batch_size * weight_decay * p)  # decay (Loshchilov & Hutter 2019)
-        if not (np.isfinite(loss) and is_sound(params)):
-            raise InputError(f"epoch {epoch + 1}: training diverged: lower --learning-rate or --momentum")
+        if not (loss < 10 * len(labels) and is_sound(params)):  # guessing has a loss of 2.3 per image
+            raise InputError(f"epoch {epoch + 1}: training diverged: lower --learning-rate, --momentum, --weight-decay")
         yield loss / len(labels)
 
 
@@ -245,7 +245,7 @@ def parse_args(argv):
     if not args.output.lower().endswith(".npz"):  # it might be a CSV file
         parser.error(f"argument -o: {args.output} does not end in .npz")
     for name in "epochs", "batch_size", "learning_rate", "momentum", "weight_decay", "seed":
-        least = 1 if name in ("epochs", "batch_size") else 0
+        least = {"epochs": 1, "batch_size": 1, "learning_rate": 1e-12}.get(name, 0)
         if not least <= getattr(args, name) < 1e9:  # nor NaN
             parser.error(f"argument --{name.replace('_', '-')}: must be {least} or more, and below 1e9")
     return args
@@ -258,19 +258,24 @@ def main(argv=None):
     params = load_network(args.resume) if args.resume else init_params(rng)
     train_labels, train_pixels = read_csv(args.train)
     test_labels, test_pixels = read_csv(args.test)
-    log(f"{len(train_labels):,} training images, {len(test_labels):,} test images", args.quiet)
+    note = f"; {args.output} will be replaced" if os.path.exists(args.output) else ""
+    log(f"{len(train_labels):,} training images, {len(test_labels):,} test images{note}", args.quiet)
     if os.path.realpath(args.train) == os.path.realpath(args.test) or os.path.basename(args.train).startswith("test"):
         log("warning: --train looks like the test images: test accuracy then means little", args.quiet)
     options = {name: getattr(args, name) for name in train.__kwdefaults__}
-    start = time.perf_counter()
-    for epoch, loss in enumerate(train(params, train_pixels, train_labels, rng, args.quiet, **options), 1):
-        with replacing(args.output) as file:
-            save_network(params, file)
-        accuracy = np.mean(classify(params, test_pixels).argmax(axis=0) == test_labels)
-        seconds = time.perf_counter() - start
-        if not args.quiet:
+    start, left = time.perf_counter(), "nothing was saved"
+    try:
+        for epoch, loss in enumerate(train(params, train_pixels, train_labels, rng, args.quiet, **options), 1):
+            with replacing(args.output) as file:
+                save_network(params, file)
+            left = f"{args.output} holds epoch {epoch} of {args.epochs}"
+            accuracy = np.mean(classify(params, test_pixels).argmax(axis=0) == test_labels)
+            seconds = time.perf_counter() - start
             line = f"epoch {epoch}/{args.epochs}: loss {loss:.4f}, test accuracy {accuracy:.2%}, {seconds:.1f} s"
-            say(line, sys.stdout)
+            if not args.quiet:
+                say(sys.stdout, line, ignore=BrokenPipeError)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(left) from error
     network = "" if args.output == NETWORK else f'--network "{args.output}" '
     log(f"saved {args.output}; next: python predict.py {network}PICTURE_OR_FOLDER", args.quiet)
     return 0

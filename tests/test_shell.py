@@ -30,6 +30,13 @@ def test_a_closed_pipe_ends_quietly(digits):
 
 
 @posix
+def test_training_goes_on_though_the_pipe_is_closed(digits):
+    write_random_csv(digits / "rows.csv")
+    status, err = with_closed_pipe("train_network.py", "--train=rows.csv", "--test=rows.csv", cwd=digits)
+    assert status == 0 and "; network.npz will be replaced\n" in err and "saved network.npz" in err
+
+
+@posix
 def test_the_files_are_whole_though_the_pipe_is_closed(digits):
     (digits / "text.jpg").write_text("no picture")
     args = ["-q", "-o", "answers.csv", "--sheet", "sheet.png", "text.jpg", SAMPLE / "testing"]

@@ -58,6 +58,7 @@ def test_softmax_does_not_overflow(params):
     params["b3"] += 1e4 * np.arange(10)[:, np.newaxis]
     P = forward(params, np.zeros((784, 7)))[-1]
     assert np.isfinite(P).all() and np.allclose(P.sum(axis=0), 1)
+    assert np.isfinite(cross_entropy(P, np.eye(10)[:, :7]))  # though the probability of the right digit is 0
 
 
 # Distortion.
@@ -206,17 +207,25 @@ def test_resume_continues_from_a_saved_network(csvs, capsys):
 
 
 @pytest.mark.filterwarnings("ignore")  # NumPy warns about overflow
-@pytest.mark.parametrize("options", ["1 --batch-size=10", "1e6 --batch-size=10", "1e8"])  # 1e8: a finite loss
+@pytest.mark.parametrize(  # the loss of 1e8 is finite
+    "options",
+    [
+        "--learning-rate=1 --batch-size=10",
+        "--learning-rate=1e6 --batch-size=10",
+        "--learning-rate=1e8",
+        "--weight-decay=1e6",
+    ],
+)
 def test_training_that_diverges_is_an_error_and_keeps_the_old_file(tmp_path, csvs, options):
     (tmp_path / "network.npz").write_bytes(b"old")
-    with pytest.raises(InputError, match="epoch 1: training diverged: lower --learning-rate"):
-        main([*csvs, "--batch-size=200", "--learning-rate", *options.split()])
+    with pytest.raises(InputError, match="epoch 1: training diverged: lower --learning-rate, .*--weight-decay"):
+        main([*csvs, "--batch-size=200", *options.split()])
     assert (tmp_path / "network.npz").read_bytes() == b"old"
     assert sorted(os.listdir()) == ["network.npz", "test.csv", "train.csv"]
 
 
 WRONG = (
-    "--epochs=0 --epochs=1.5 --batch-size=1000000000000 --learning-rate=-1 --learning-rate=nan --learning-rate=inf "
+    "--epochs=0 --epochs=1.5 --batch-size=1000000000000 --learning-rate=0 --learning-rate=nan --learning-rate=inf "
     "--batch-size=0 --momentum=-0.1 --momentum=nan --weight-decay=-1 --seed=-1 --nonsense --epoch=3 -oresult.csv"
 )
 
