@@ -554,16 +554,16 @@ def center_by_mass(ink):
 # Many pictures.
 
 
-def read_images(paths):
+def read_images(paths, batch=32):
     """Yield, in order, (path, pixels) for each picture, or (path, InputError) if it cannot be read.
 
-    pixels: (784,) uint8. Large files are read in threads, as Pillow decodes in parallel.
+    pixels: (784,) uint8; batch: paths taken at a time. Large files are read in threads: Pillow decodes in parallel.
     """
     paths = iter(paths)
     Image.core.set_block_size(1 << 30)  # one block of memory per picture: threads do not give back many small ones
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        while batch := list(islice(paths, 32)):
-            yield from (pool.map if any(map(is_large, batch)) else map)(try_image, batch)
+        while some := list(islice(paths, batch)):
+            yield from (pool.map if any(map(is_large, some)) else map)(try_image, some)
 
 
 def is_large(path):
@@ -585,12 +585,13 @@ def try_image(path):
 def walk(folder):
     """Yield the path of every file in `folder` and its sub-folders, in natural order: 2.jpg before 10.jpg.
 
-    Hidden files, and links to folders, are skipped. A folder that cannot be listed is yielded: read_image refuses it.
+    Hidden files, our temporary ones, and links to folders are skipped; a folder that cannot be listed is yielded.
     """
     unlisted = []
     for parent, folders, files in os.walk(folder, onerror=lambda error: unlisted.append(error.filename)):
         folders[:] = sorted((name for name in folders if name[0] != "."), key=natural)
-        yield from (os.path.join(parent, name) for name in sorted(files, key=natural) if name[0] != ".")
+        files = sorted((name for name in files if not re.match(r"\.|.*\.[0-9]+\.new$", name)), key=natural)
+        yield from (os.path.join(parent, name) for name in files)
     yield from unlisted
 
 

@@ -11,6 +11,7 @@ if __name__ == "__main__":  # before NumPy is imported
 
 import contextlib
 import csv
+import heapq
 import sys
 import textwrap
 from collections import Counter
@@ -19,10 +20,10 @@ from itertools import islice
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-from data_tocsv import InputError, log, make_parser, open_image, printable, progress, read_images, replacing, run, walk
+from data_tocsv import InputError, log, make_parser, open_image, progress, read_images, replacing, run, say, walk
 from train_network import NETWORK, classify, load_network
 
-BATCH = 32  # pictures that are classified at a time
+BATCH = 32  # pictures that are read and classified at a time
 ON_SHEET = 300  # pictures
 TILE = 132, 82  # pixels on the sheet for each picture
 
@@ -62,16 +63,17 @@ def find_network():
     return beside if os.path.exists(beside) and not os.path.exists(NETWORK) else NETWORK
 
 
-def classify_pictures(paths, params, quiet=True, **options):
+def classify_pictures(paths, params, batch=BATCH, quiet=True, **options):
     """Yield, in order, (path, pixels, p) for each picture, or (path, InputError, None) if it cannot be read.
 
-    pixels: (784,) uint8; p: (10,) float32, the probability of each digit; options: of the progress bar, if not quiet.
+    pixels: (784,) uint8; p: (10,) float32, the probability of each digit; batch: how many are read at a time; options:
+    of the progress bar, if not quiet.
     """
-    results = iter(progress(read_images(paths), quiet, **options))
-    while batch := list(islice(results, BATCH)):
-        images = [pixels for _, pixels in batch if not isinstance(pixels, InputError)]
+    results = iter(progress(read_images(paths, batch), quiet, **options))
+    while some := list(islice(results, batch)):
+        images = [pixels for _, pixels in some if not isinstance(pixels, InputError)]
         answers = iter(classify(params, np.array(images)).T if images else [])
-        for path, pixels in batch:
+        for path, pixels in some:
             yield path, pixels, None if isinstance(pixels, InputError) else next(answers)
 
 
@@ -95,6 +97,8 @@ def find_paths(arguments):
         if argument == "-":
             if not sys.stdin:
                 raise InputError("-: standard input is closed")
+            if b"\0" in sys.stdin.buffer.peek():
+                raise InputError("- expects paths, one a line")
             yield from find_paths(line.rstrip("\r\n") for line in sys.stdin if line.strip() not in ("", "-"))
         elif os.path.isdir(argument):
             yield from walk(argument)
@@ -102,26 +106,19 @@ def find_paths(arguments):
             yield argument
 
 
-def write_table(answers, file):
-    """Write answers as a CSV table to a text file."""
-    table = csv.writer(file, lineterminator="\n")
-    table.writerow(["path", "digit", "confidence", *(f"p{digit}" for digit in range(10))])
-    for path, _, p in answers:
-        table.writerow([path, *(12 * [""] if p is None else [p.argmax(), *(f"{x:.6f}" for x in (p.max(), *p))])])
+def rank(path, pixels, p):
+    """Return a sort key: known mistakes come first, then unread pictures, then the least confident answers."""
+    return not is_wrong(path, pixels, p), p is not None, 0 if p is None else p.max()
 
 
 def draw_sheet(answers):
-    """Return a picture (PIL.Image) of answers, 10 in a row: each as given, as the network saw it, and the answer.
-
-    Known mistakes come first, then unread pictures.
-    """
-    answers = sorted(answers, key=lambda answer: (not is_wrong(*answer), answer[2] is not None))[:ON_SHEET]
+    """Return a picture (PIL.Image) of answers, 10 in a row: each as given, as the network saw it, and the answer."""
     sheet = Image.new("RGB", (10 * TILE[0] + 8, -(-len(answers) // 10) * TILE[1] + 8), "lightgrey")
     draw = ImageDraw.Draw(sheet)
     for index, (path, pixels, p) in enumerate(answers):
         x, y = 8 + index % 10 * TILE[0], 8 + index // 10 * TILE[1]
-        name = path if len(path) <= 22 else f"...{path[-19:]}"
-        draw.text((x, y + 67), printable(name), "grey")
+        name = repr(path.replace(os.sep, "/"))[1:-1]  # without control characters
+        draw.text((x, y + 67), name if len(name) <= 22 else f"...{name[-19:]}", "grey")
         with contextlib.suppress(ValueError):  # unreadable, or too narrow
             sheet.paste(ImageOps.contain(open_image(path), (56, 56)), (x, y))
         if p is None:
@@ -137,10 +134,13 @@ def draw_sheet(answers):
 
 
 def summarize(pairs, unread):
-    """Return lines of text on labelled pictures. pairs: Counter of (label, digit); unread: how many had no answer."""
+    """Return lines of text on the answers. pairs: Counter of (label, digit); unread: how many were not read."""
     total, right = pairs.total(), sum(count for (label, digit), count in pairs.items() if label == digit)
-    lines = [f"{right:,} of {total:,} right: {right / total:.2%}" + (f", {unread:,} not read" if unread else "")]
+    note = f", {unread:,} not read" if unread else ""
+    if not pairs or any(label is None for label, _ in pairs):
+        return [f"{total:,} pictures read{note}"]
     mistakes = [f"{pair[0]} read as {pair[1]} ({count})" for pair, count in pairs.most_common() if pair[0] != pair[1]]
+    lines = [f"{right:,} of {total:,} right: {right / total:.2%}{note}"]
     return lines + [f"most common mistakes: {', '.join(mistakes[:5])}"] if mistakes else lines
 
 
@@ -164,7 +164,28 @@ def parse_args(argv):
             parser.error(f"{name} does not end in {suffix}")
         if name and not os.path.isdir(os.path.dirname(name) or "."):
             raise InputError(f"{name}: no such folder")
+    args.outputs = [path for path in (args.output, args.sheet) if path]
+    args.alone = len(args.paths) == 1 and args.paths[0] != "-" and not os.path.isdir(args.paths[0])
     return args
+
+
+def answer_pictures(args, params, pairs, table):
+    """Print the answers, count them in `pairs` (Counter), write them to `table`, if any, and yield them on."""
+    older = [path for path in args.outputs if os.path.exists(path)]
+    batch = 1 if "-" in args.paths else BATCH  # each path from a pipe is answered when it arrives
+    quiet = args.quiet or sys.stdout.isatty()
+    for path, pixels, p in classify_pictures(find_paths(args.paths), params, batch, quiet, unit=" pictures"):
+        if older and os.path.exists(path) and any(os.path.samefile(path, output) for output in older):
+            raise InputError(f"{path}: would be read and overwritten: write to another folder")
+        if p is None:
+            log(f"{'error: ' if args.alone else ''}{path}: {pixels}")
+        else:
+            fields = [p.argmax()] if args.alone else [path, p.argmax(), f"{p.max():.4f}"]
+            say(sys.stdout, *fields, ignore=BrokenPipeError if args.outputs else ())  # the files must still be written
+        if table:
+            table.writerow([path, *(12 * [""] if p is None else [p.argmax(), *(f"{x:.6f}" for x in (p.max(), *p))])])
+        pairs[None if p is None else (label_of(path), p.argmax())] += 1
+        yield path, pixels, p
 
 
 def main(argv=None):
@@ -174,40 +195,25 @@ def main(argv=None):
     params = load_network(network)
     if network not in (NETWORK, args.network):
         log(f"using {network}", args.quiet)
-    paths = list(find_paths(args.paths))
-    if not paths:
-        raise InputError(f"{' '.join(args.paths)}: no pictures")
-    outputs = {os.path.realpath(path) for path in (args.output, args.sheet) if path}
-    for path in paths if any(map(os.path.exists, outputs)) else []:
-        if "\0" not in path and os.path.realpath(path) in outputs:  # realpath refuses \0
-            raise InputError(f"{path}: would be read and overwritten: write to another folder")
-
-    alone = len(paths) == 1 and paths == args.paths
-    answers = []
-    quiet = args.quiet or sys.stdout.isatty()
-    for path, pixels, p in classify_pictures(paths, params, quiet, total=len(paths), unit=" pictures"):
-        answers.append((path, pixels, p))
-        if p is None:
-            log(f"{'error: ' if alone else ''}{path}: {pixels}")
-        else:
-            with contextlib.suppress(BrokenPipeError if outputs else ()):  # the files must still be written
-                print(p.argmax() if alone else f"{printable(path)}\t{p.argmax()}\t{p.max():.4f}")
-    pairs = Counter((label_of(path), p.argmax()) for path, _, p in answers if p is not None)
-    if not pairs:
-        if outputs:
-            log("no file is written: no picture was read")
-        return 2
-    if args.output:
-        with replacing(args.output, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            write_table(answers, file)
-    if args.sheet:
-        with replacing(args.sheet) as file:
-            draw_sheet(answers).save(file, "PNG")
-    unread = len(answers) - pairs.total()
-    if not alone and all(label is not None for label, _ in pairs):
-        for line in summarize(pairs, unread):
-            log(line, args.quiet)
-    return 1 if unread else 0
+    pairs, table = Counter(), None
+    with contextlib.ExitStack() as stack:  # an error leaves older files as they are
+        if args.output:
+            text = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+            table = csv.writer(stack.enter_context(replacing(args.output, "w", **text)), lineterminator="\n")
+            table.writerow(["path", "digit", "confidence", *(f"p{digit}" for digit in range(10))])
+        sheet = stack.enter_context(replacing(args.sheet)) if args.sheet else None
+        answers = answer_pictures(args, params, pairs, table)
+        shown = heapq.nsmallest(ON_SHEET, answers, key=lambda answer: rank(*answer))
+        unread = pairs.pop(None, 0)
+        if not pairs and (args.outputs or not shown) and not any(os.path.exists(path) for path, _, _ in shown):
+            raise InputError(f"{' '.join(args.paths)}: no pictures")
+        if sheet:
+            draw_sheet(shown).save(sheet, "PNG")
+    for line in [] if args.alone else summarize(pairs, unread):
+        log(line, args.quiet)
+    if args.outputs:
+        log(f"wrote {', '.join(args.outputs)}", args.quiet)
+    return 2 if not pairs else 1 if unread else 0
 
 
 if __name__ == "__main__":

@@ -4,13 +4,15 @@ import csv
 import io
 import os
 import re
+import select
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SAMPLE, drawn, posix, run
+from conftest import SAMPLE, command, drawn, posix, run
 from PIL import Image, ImageOps
 
 import predict as module
@@ -40,6 +42,11 @@ def answers(out):
     return [row[0] for row in rows], [int(row[1]) for row in rows]
 
 
+def give(monkeypatch, data):
+    """Give data (bytes) to standard input."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(data)), encoding="utf-8"))
+
+
 def copy(path, digit):
     """Copy a drawing of `digit` to `path`, or a text file if it is None."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -57,15 +64,28 @@ def test_one_picture_prints_its_digit_and_nothing_else(ask, digit):
 def test_a_folder_is_read_with_its_sub_folders_in_natural_order(ask):
     out, err = ask("mixed")
     assert answers(out) == (ORDER, DIGITS)
-    assert err == ""  # no labels, no summary
+    assert err.endswith(": 5 pictures read\n")  # no labels, no summary
     assert answers(ask(os.path.join("mixed", "b", "c")).out) == (ORDER[4:], DIGITS[4:])  # the path, too
     assert answers(ask(ORDER[1], os.path.join("mixed", "b"), ORDER[0]).out)[0] == [ORDER[1], *ORDER[2:], ORDER[0]]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n", "\n" + 500 * "-\n"], ids=range(4))
 def test_paths_come_from_standard_input(ask, monkeypatch, end):
-    monkeypatch.setattr(sys, "stdin", io.StringIO(end.join(ORDER)))
+    give(monkeypatch, end.join(ORDER).encode())
     assert answers(ask("-").out) == (ORDER, DIGITS)
+
+
+@posix
+def test_each_path_from_a_pipe_is_answered_when_it_arrives(digits):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
+    args = ["-q", "-o", "a.csv", "--sheet", "a.png", "-"]
+    with subprocess.Popen(command("predict.py", *args), cwd=digits, **pipes) as process:
+        for path in ORDER:
+            process.stdin.write(f"{path}\n".encode())
+            assert select.select([process.stdout], [], [], 60)[0]
+            assert process.stdout.readline().startswith(f"{path}\t".encode())
+            assert len(list(digits.glob("a.*.new"))) == 2  # opened before the first answer
+        process.stdin.close()
 
 
 def test_labelled_folders_get_a_summary_with_the_most_common_mistakes(ask):
@@ -87,7 +107,8 @@ def test_the_sample_is_read_well(ask):
 
 def test_answers_are_also_written_as_csv_with_empty_fields_where_there_is_none(ask):
     copy("mixed/text.jpg", None)
-    ask("mixed", "-o", "answers.csv", status=1)
+    err = ask("mixed", "-o", "answers.csv", "--sheet", "sheet.png", status=1).err
+    assert ": 5 pictures read, 1 not read\n" in err and err.endswith(": wrote answers.csv, sheet.png\n")
     with open("answers.csv", encoding="utf-8", newline="") as file:
         header, first, unread, *rows = csv.reader(file)
     assert b"\r" not in Path("answers.csv").read_bytes()
@@ -131,10 +152,15 @@ def test_the_sheet_shows_a_picture_as_given_and_as_it_was_seen(ask):
         assert (seen[::2, ::2, 0] == read_image(picture).reshape(28, 28)).all()
 
 
-def test_a_sheet_of_many_pictures_shows_the_first_of_them(ask, monkeypatch):
+def test_a_sheet_of_many_pictures_shows_mistakes_and_the_least_confident_answers(ask, monkeypatch):
+    rows = [line.split("\t") for line in ask(SAMPLE / "testing" / "1").out.splitlines()]
+    rows.sort(key=lambda row: (row[1] == "1", float(row[2])))
+    draw_sheet, shown = module.draw_sheet, []
     monkeypatch.setattr(module, "ON_SHEET", 20)
+    monkeypatch.setattr(module, "draw_sheet", lambda answers: shown.extend(answers) or draw_sheet(answers))
     height, width, _ = sheet_of(ask, SAMPLE / "testing" / "1").shape
     assert (height, width) == (2 * module.TILE[1] + 8, 10 * module.TILE[0] + 8)
+    assert [path for path, _, _ in shown] == [path for path, _, _ in rows[:20]]
 
 
 def test_the_network_here_is_used_or_else_the_one_beside_the_script(digits, ask, monkeypatch):
@@ -178,6 +204,8 @@ def test_predict_tells_what_it_cannot_read():
         module.predict(Image.new("L", (28, 28)))
     with pytest.raises(ValueError, match="nowhere.jpg: No such file"):
         module.predict("nowhere.jpg")
+    with pytest.raises(InputError, match="picture: has no pixels"):
+        module.predict(Image.new("L", (0, 28)))
     with pytest.raises(InputError, match="nowhere: not a folder"):
         next(module.predict_folder("nowhere"))
     for thing in None, 7, ["7.jpg"], np.zeros((28, 28)):
@@ -191,7 +219,7 @@ def test_predict_tells_what_it_cannot_read():
 def test_bad_pictures_are_reported_and_the_others_read(ask):
     copy("mixed/b/text.jpg", None)
     Path("old.csv").touch()
-    out, err = ask("mixed", "missing.jpg", "a\0b.jpg", "-o", "old.csv", status=1)
+    out, err = ask("mixed", "missing.jpg", "a\0b.jpg", "-q", "-o", "old.csv", status=1)
     assert answers(out) == (ORDER, DIGITS)
     assert [line.split(": ")[1:] for line in err.splitlines()] == [
         [os.path.join("mixed", "b", "text.jpg"), "not a picture in a supported format", "save it as JPG or PNG"],
@@ -216,16 +244,27 @@ UNUSABLE = {
 def test_what_cannot_be_used_is_an_error(monkeypatch, args):
     os.mkdir("empty")
     os.mkdir("folder.csv")
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    give(monkeypatch, b"")
     with pytest.raises((InputError, OSError), match=UNUSABLE[args]):
         module.main(args.split())
 
 
-def test_older_files_stay_if_nothing_is_read():
+def test_a_picture_on_standard_input_is_an_error(monkeypatch):
+    give(monkeypatch, drawn(7).read_bytes())
+    with pytest.raises(InputError, match="^- expects paths, one a line$"):
+        module.main(["-"])
+
+
+def test_older_files_stay_if_there_is_no_picture_and_are_replaced_if_none_can_be_read(ask):
     for name in "old.csv", "old.png":
         Path(name).write_text("old")
-    assert module.main(["nowhere", "-o", "old.csv", "--sheet", "old.png"]) == 2
+    with pytest.raises(InputError, match="nowhere: no pictures"):
+        ask("nowhere", "-o", "old.csv", "--sheet", "old.png")
     assert Path("old.csv").read_text() == Path("old.png").read_text() == "old"
+    copy("bad/text.jpg", None)
+    ask("bad", "-o", "old.csv", "--sheet", "old.png", status=2)
+    assert Path("old.csv").read_text().splitlines()[1] == os.path.join("bad", "text.jpg") + 12 * ","
+    assert Path("old.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("args", [[], ["--nonsense", "mixed"], ["-o", "a.jpg", "mixed"], ["--sheet", "s.jpg", "mixed"]])
@@ -240,7 +279,7 @@ def test_usage_errors_have_status_2(args):
 def test_a_picture_is_not_written_over(monkeypatch, args):
     copy("mixed/p.csv", 3)
     os.symlink("mixed/p.csv", "link.png")
-    monkeypatch.setattr(sys, "stdin", io.StringIO("mixed/p.csv\n"))
+    give(monkeypatch, b"mixed/p.csv\n")
     with pytest.raises(InputError, match=r"p\.csv: would be read and overwritten: write to another folder"):
         module.main(args.split())
     with open("mixed/p.csv", "rb") as file:
