@@ -26,6 +26,10 @@ def test_the_sizes_of_the_network():
         assert f"`{name.replace('w', 'W')}` {shape}" in text
 
 
+def test_no_command_has_a_comment():  # cmd on Windows has none, nor has zsh where lines are typed
+    assert not any("#" in text for language, text in BLOCKS if language in ("sh", ""))
+
+
 def commands():
     """Return our scripts' commands in the README's sh blocks, as lists of words."""
     text = "\n".join(text for language, text in BLOCKS if language == "sh").replace("&&\n", "&& ")
