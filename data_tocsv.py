@@ -7,6 +7,7 @@ background to 255 for full ink. A CSV row is `label,p0,...,p783`, without a head
 import argparse
 import contextlib
 import errno
+import glob
 import io
 import math
 import os
@@ -14,6 +15,7 @@ import re
 import signal
 import sys
 import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, product
@@ -585,12 +587,13 @@ def try_image(path):
 def walk(folder):
     """Yield the path of every file in `folder` and its sub-folders, in natural order: 2.jpg before 10.jpg.
 
-    Hidden files, our temporary ones, and links to folders are skipped; a folder that cannot be listed is yielded.
+    Hidden, temporary and system files, and links to folders, are skipped; a folder that cannot be listed is yielded.
     """
+    skipped = re.compile(r"\.|.*\.[0-9]+\.new$|thumbs\.db$|desktop\.ini$", re.IGNORECASE)
     unlisted = []
     for parent, folders, files in os.walk(folder, onerror=lambda error: unlisted.append(error.filename)):
         folders[:] = sorted((name for name in folders if name[0] != "."), key=natural)
-        files = sorted((name for name in files if not re.match(r"\.|.*\.[0-9]+\.new$", name)), key=natural)
+        files = sorted((name for name in files if not skipped.match(name)), key=natural)
         yield from (os.path.join(parent, name) for name in files)
     yield from unlisted
 
@@ -657,13 +660,18 @@ def run(main):
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in sys.stdin, sys.stdout, sys.stderr:
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # file names may be any bytes
+            encoding = "utf-8-sig" if stream is sys.stdin else "utf-8"  # PowerShell starts with a byte order mark
+            stream.reconfigure(encoding=encoding, errors="surrogateescape")  # file names may be any bytes
+    if os.name == "nt":  # no shell there expands * and ?
+        sys.argv = sum((sorted(glob.glob(word.replace("[", "[[]"))) or [word] for word in sys.argv), [])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that temporary files are removed
     warnings.simplefilter("ignore")  # Pillow's, about odd files that it can read
     status = 0
     try:
+        if sys.version_info < (3, 10):  # noqa: UP036
+            raise InputError("Python 3.10 or newer is needed")
         status = main()
-        print(end="", flush=True)  # a full disk or a closed pipe shows here
+        say(sys.stdout, end="")  # a full disk or a closed pipe shows here
     except KeyboardInterrupt as error:
         log(": ".join(("interrupted", *error.args)))
         status = 130
@@ -698,7 +706,7 @@ def replacing(path, mode="wb", **options):
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        move(temporary, target)
     except OSError as error:
         if error.filename in (None, temporary):  # else it is another file's
             error.filename = path
@@ -706,6 +714,15 @@ def replacing(path, mode="wb", **options):
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+
+
+def move(source, target):
+    """Rename a file or folder. Windows refuses that while anybody has it open: there, try again for two seconds."""
+    for _ in range(20 if os.name == "nt" else 0):
+        with contextlib.suppress(PermissionError):
+            return os.replace(source, target)
+        time.sleep(0.1)
+    os.replace(source, target)
 
 
 def progress(items, quiet, **options):
@@ -725,17 +742,23 @@ def log(message, quiet=False):
         say(sys.stderr, f"{os.path.basename(sys.argv[0])}: {message}", ignore=OSError)
 
 
-def say(file, *fields, ignore=()):
+def say(file, *fields, end="\n", ignore=()):
     """Write a line of fields to stdout or stderr at once, above the progress bar; ignore: errors that do not matter."""
     tqdm = sys.modules.get("tqdm")
+    write = tqdm.tqdm.write if tqdm and file.isatty() else print
     with contextlib.suppress(ignore):
-        (tqdm.tqdm.write if tqdm and file.isatty() else print)("\t".join(map(printable, fields)), file=file)
-        file.flush()
+        try:
+            write("\t".join(map(printable, fields)), file=file, end=end)
+            file.flush()
+        except OSError as error:
+            if os.name == "nt" and error.errno == errno.EINVAL:  # what Windows calls a closed pipe (cpython#79935)
+                raise BrokenPipeError from error
+            raise
 
 
 def printable(text):
-    r"""Return `text` with control characters escaped (\n, \x1b): file names may hold any."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda match: repr(match[0])[1:-1], str(text))
+    r"""Return `text` with control characters (\n, \x1b) and broken UTF-16 escaped: file names may hold any."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udc7f\udd00-\udfff]", lambda match: repr(match[0])[1:-1], str(text))
 
 
 # The command.

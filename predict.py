@@ -151,7 +151,7 @@ def parse_args(argv):
         "One picture gives its digit. A folder, several paths or - give lines of path<TAB>digit<TAB>confidence.\n\n"
         "examples: python predict.py 7.jpg\n"
         "          python predict.py datasets/sample/testing\n"
-        "          find photos -name '*.jpg' | python predict.py -o answers.csv -",
+        "Linux, macOS: find photos -name '*.jpg' | python predict.py -o answers.csv -",
     )
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="picture, folder, or - for paths from stdin, 1 per line")
@@ -198,7 +198,7 @@ def main(argv=None):
     pairs, table = Counter(), None
     with contextlib.ExitStack() as stack:  # an error leaves older files as they are
         if args.output:
-            text = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+            text = {"newline": "", "encoding": "utf-8", "errors": sys.getfilesystemencodeerrors()}
             table = csv.writer(stack.enter_context(replacing(args.output, "w", **text)), lineterminator="\n")
             table.writerow(["path", "digit", "confidence", *(f"p{digit}" for digit in range(10))])
         sheet = stack.enter_context(replacing(args.sheet)) if args.sheet else None

@@ -10,7 +10,6 @@ A JPG is not quite the original: no pixel is off by more than about 10 of 255, 0
 import gzip
 import hashlib
 import io
-import os
 import sys
 import tempfile
 import urllib.request
@@ -21,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # data_tocsv is in the folder above
-from data_tocsv import DIGITS, SIZE, InputError, log, make_parser, progress, run
+from data_tocsv import DIGITS, SIZE, InputError, log, make_parser, move, progress, run
 
 MIRRORS = ["https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/"]
 FILES = {  # bytes and SHA-256, as TensorFlow Datasets publishes them
@@ -87,7 +86,7 @@ def main(argv=None):
             for part, prefix in PARTS.items():
                 images, labels = (files[f"{prefix}-{kind}-ubyte.gz"] for kind in ("images-idx3", "labels-idx1"))
                 unpack(images, labels, Path(temporary, "mnist", part), quiet)
-            os.rename(Path(temporary, "mnist"), TARGET)
+            move(Path(temporary, "mnist"), TARGET)
         log(f"{TARGET}: MNIST's 60,000 training and 10,000 test images", quiet)
     log("next: python data_tocsv.py", quiet)
     return 0

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # data_tocsv is in the folder above this script's
-from data_tocsv import SIZE, InputError, center_by_mass, log, make_parser, progress, run
+from data_tocsv import SIZE, InputError, center_by_mass, log, make_parser, move, progress, run
 
 FOLDER = Path(__file__).resolve().parent
 COUNTS = {"training": 540, "testing": 60}  # pictures of each digit in the sample
@@ -504,14 +504,14 @@ def main(argv=None):
         parser.error(f"argument --count: {args.count} is less than 1")
 
     default = FOLDER / ("sample" if args.count == count else "drawn")
-    target = Path(args.output or os.path.relpath(default))
+    target = Path(args.output or default)
     check_target(target)
     counts = {**COUNTS, "training": args.count}
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".new") as temporary:
         draw_folder(Path(temporary, "new"), counts, args.quiet)
         if target.exists():
-            target.rename(Path(temporary, "old"))
-        Path(temporary, "new").rename(target)
+            move(target, Path(temporary, "old"))
+        move(Path(temporary, "new"), target)
     log(f"{target}: {10 * sum(counts.values()):,} pictures", args.quiet)
     log(f'next: python data_tocsv.py "{target}"', args.quiet)
     return 0

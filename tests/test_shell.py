@@ -1,5 +1,6 @@
 """The three scripts in a shell: pipes, streams that are closed or full, help, and progress on a terminal."""
 
+import errno
 import os
 import re
 import runpy
@@ -7,9 +8,12 @@ import signal
 import struct
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 from conftest import REPO, SAMPLE, command, error_line, posix, run, write_random_csv
+
+import data_tocsv
 
 SCRIPTS = ["data_tocsv.py", "train_network.py", "predict.py"]
 full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
@@ -24,19 +28,16 @@ def with_closed_pipe(script, *args, cwd):
     return process.wait(), err
 
 
-@posix
 def test_a_closed_pipe_ends_quietly(digits):
     assert with_closed_pipe("predict.py", SAMPLE / "testing", cwd=digits) == (0, "")
 
 
-@posix
 def test_training_goes_on_though_the_pipe_is_closed(digits):
     write_random_csv(digits / "rows.csv")
     status, err = with_closed_pipe("train_network.py", "--train=rows.csv", "--test=rows.csv", cwd=digits)
     assert status == 0 and "; network.npz will be replaced\n" in err and "saved network.npz" in err
 
 
-@posix
 def test_the_files_are_whole_though_the_pipe_is_closed(digits):
     (digits / "text.jpg").write_text("no picture")
     args = ["-q", "-o", "answers.csv", "--sheet", "sheet.png", "text.jpg", SAMPLE / "testing"]
@@ -44,6 +45,34 @@ def test_the_files_are_whole_though_the_pipe_is_closed(digits):
     assert status == 1 and err.count("\n") == 1 and "text.jpg" in err
     assert (digits / "answers.csv").read_text(encoding="utf-8").count("\n") == 1 + 601
     assert (digits / "sheet.png").exists()
+
+
+def test_windows_has_another_error_for_a_closed_pipe(monkeypatch):
+    file = Mock(write=Mock(side_effect=OSError(errno.EINVAL, "Invalid argument")))
+    with monkeypatch.context() as windows, pytest.raises(BrokenPipeError):
+        windows.setattr(os, "name", "nt")
+        data_tocsv.say(file, "7")
+
+
+def test_a_byte_order_mark_before_the_first_path_is_skipped(digits):
+    assert run("predict.py", "-", input="\ufeffmixed\r\n", cwd=digits, check=0).stdout.count("\n") == 5
+
+
+def test_windows_leaves_patterns_to_the_script(digits, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["predict.py", "mixed/*.jp?", "*.png"])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with monkeypatch.context() as windows, pytest.raises(SystemExit):
+        windows.setattr(os, "name", "nt")
+        data_tocsv.run(lambda: 0)
+    assert sys.argv == ["predict.py", os.path.join("mixed", "a.jpg"), os.path.join("mixed", "z.jpg"), "*.png"]
+
+
+def test_an_older_python_is_an_error(monkeypatch, capsys):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "version_info", (3, 9, 6))
+    with pytest.raises(SystemExit, match="2"):
+        data_tocsv.run(lambda: 0)
+    assert capsys.readouterr().err.endswith(": error: Python 3.10 or newer is needed\n")
 
 
 @full
