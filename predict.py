@@ -7,7 +7,7 @@ for each picture in it.
 import os
 
 if __name__ == "__main__":  # before NumPy is imported
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the matrices are small
+    os.environ.update(OPENBLAS_NUM_THREADS="1", VECLIB_MAXIMUM_THREADS="1")  # the matrices are small
 
 import contextlib
 import csv

@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 if __name__ == "__main__":  # before NumPy is imported
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # same result on any number of cores, and no busy waiting
+    os.environ.update(OPENBLAS_NUM_THREADS="1", VECLIB_MAXIMUM_THREADS="1")  # same result on any number of cores
 
 import numpy as np
 

@@ -108,8 +108,10 @@ def test_closed_standard_input_is_an_error(digits):
 def test_a_debugger_can_run_the_scripts(digits, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["predict.py", "mixed"])
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # as pytest has its own
+    monkeypatch.delenv("VECLIB_MAXIMUM_THREADS", raising=False)
     with pytest.raises(SystemExit):
         runpy.run_path(str(REPO / "predict.py"), run_name="__main__")
+    assert os.environ["VECLIB_MAXIMUM_THREADS"] == "1"  # of the matrix products on macOS
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
