@@ -758,7 +758,8 @@ def say(file, *fields, end="\n", ignore=()):
 
 def printable(text):
     r"""Return `text` with control characters (\n, \x1b) and broken UTF-16 escaped: file names may hold any."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udc7f\udd00-\udfff]", lambda match: repr(match[0])[1:-1], str(text))
+    text, odd = str(text), r"[\x00-\x1f\x7f-\x9f\ud800-\udc7f\udd00-\udfff]"
+    return text if text.isprintable() else re.sub(odd, lambda match: repr(match[0])[1:-1], text)  # most are: faster
 
 
 # The command.
@@ -770,7 +771,8 @@ def find_pictures(folder):
     They are in sub-folders 0 to 9 (or deeper) of a sub-folder with "train" in its name, or else with "test". Raises
     InputError if there are none, or if the folder is laid out otherwise.
     """
-    named = [entry.path for entry in os.scandir(folder) if entry.is_dir() and re.search("(?i)train|test", entry.name)]
+    entries = [entry for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."]
+    named = [entry.path for entry in entries if re.search("(?i)train|test", entry.name)]
     split = [path for path in named if any(os.path.isdir(os.path.join(path, digit)) for digit in DIGITS)]
     found = [], []
     for pictures, word in zip(found, ("train", "test")):

@@ -138,7 +138,7 @@ def summarize(pairs, unread):
     total, right = pairs.total(), sum(count for (label, digit), count in pairs.items() if label == digit)
     note = f", {unread:,} not read" if unread else ""
     if not pairs or any(label is None for label, _ in pairs):
-        return [f"{total:,} pictures read{note}"]
+        return [f"{total:,} read{note}"]
     mistakes = [f"{pair[0]} read as {pair[1]} ({count})" for pair, count in pairs.most_common() if pair[0] != pair[1]]
     lines = [f"{right:,} of {total:,} right: {right / total:.2%}{note}"]
     return lines + [f"most common mistakes: {', '.join(mistakes[:5])}"] if mistakes else lines
@@ -157,7 +157,7 @@ def parse_args(argv):
     add("paths", nargs="+", metavar="PATH", help="picture, folder, or - for paths from stdin, 1 per line")
     add("--network", metavar="NPZ", help="network to use (default: network.npz, here or beside this script)")
     add("-o", "--output", metavar="CSV", help="also write path,digit,confidence,p0,...,p9 to this file")
-    add("--sheet", metavar="PNG", help=f"also draw up to {ON_SHEET} pictures and answers, known mistakes first")
+    add("--sheet", metavar="PNG", help=f"also draw up to {ON_SHEET} pictures and answers, mistakes and doubts first")
     args = parser.parse_args(argv)
     for name, suffix in (args.output, ".csv"), (args.sheet, ".png"):
         if name and not name.lower().endswith(suffix):  # it might be a picture

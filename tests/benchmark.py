@@ -241,7 +241,8 @@ def measure(folder):
     train = [REPO / "train_network.py", "--train", train_csv, "--test", test_csv, "--epochs", 2, "-q"]
     print_memory("memory: training on 60,000 images", "350 MB", *train, "-o", folder / "new.npz")
     print_memory("memory: converting", "200 MB", REPO / "data_tocsv.py", source, "-q", "-o", folder)
-    print_memory("memory: predicting 10,000 pictures", "200 MB", *predict, jpgs)
+    outputs = ["-o", folder / "answers.csv", "--sheet", folder / "sheet.png"]
+    print_memory("memory: predicting 10,000 pictures", "100 MB", *predict, jpgs, *outputs)
     print_memory("memory: predicting 8 pictures of 36 megapixels", "1000 MB", *predict, large)
 
 

@@ -64,7 +64,7 @@ def test_one_picture_prints_its_digit_and_nothing_else(ask, digit):
 def test_a_folder_is_read_with_its_sub_folders_in_natural_order(ask):
     out, err = ask("mixed")
     assert answers(out) == (ORDER, DIGITS)
-    assert err.endswith(": 5 pictures read\n")  # no labels, no summary
+    assert err.endswith(": 5 read\n")  # no labels, no summary
     assert answers(ask(os.path.join("mixed", "b", "c")).out) == (ORDER[4:], DIGITS[4:])  # the path, too
     assert answers(ask(ORDER[1], os.path.join("mixed", "b"), ORDER[0]).out)[0] == [ORDER[1], *ORDER[2:], ORDER[0]]
 
@@ -108,7 +108,7 @@ def test_the_sample_is_read_well(ask):
 def test_answers_are_also_written_as_csv_with_empty_fields_where_there_is_none(ask):
     copy("mixed/text.jpg", None)
     err = ask("mixed", "-o", "answers.csv", "--sheet", "sheet.png", status=1).err
-    assert ": 5 pictures read, 1 not read\n" in err and err.endswith(": wrote answers.csv, sheet.png\n")
+    assert ": 5 read, 1 not read\n" in err and err.endswith(": wrote answers.csv, sheet.png\n")
     with open("answers.csv", encoding="utf-8", newline="") as file:
         header, first, unread, *rows = csv.reader(file)
     assert b"\r" not in Path("answers.csv").read_bytes()
