@@ -629,10 +629,6 @@ def read_csv(path):
         with open(path, encoding="utf-8-sig", errors="replace") as file, warnings.catch_warnings():
             warnings.simplefilter("error")  # loadtxt only warns about no rows at all, and about 1.0
             rows = np.loadtxt(csv_lines(file, numbers), np.uint8, delimiter=",", comments=None, ndmin=2)
-        wrong = rows[:, 0] > 9
-        if wrong.any():
-            del numbers[wrong.argmax() + 1 :]
-            raise ValueError
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file: CSV files are made by data_tocsv.py") from error
     except (ValueError, Warning) as error:  # loadtxt takes one line after the other
@@ -642,12 +638,12 @@ def read_csv(path):
 
 
 def csv_lines(file, numbers):
-    """Yield the lines of a CSV file that are rows; append the number of each to a list."""
+    """Yield the lines of a CSV file that are rows, and append their numbers to a list; ValueError at a wrong label."""
     for number, line in enumerate(file, 1):
         if line != "\n" and not (number == 1 and line.startswith("label")):
             numbers.append(number)
-            if len(numbers) == 1 and line.count(",") != PIXELS:  # loadtxt wants all others to be as long
-                raise ValueError
+            if int(line.partition(",")[0]) > 9 or (len(numbers) == 1 and line.count(",") != PIXELS):
+                raise ValueError  # loadtxt sees whether the other lines are as long, and what else can be wrong
             yield line
 
 

@@ -77,15 +77,12 @@ def test_paths_come_from_standard_input(ask, monkeypatch, end):
 
 @posix
 def test_each_path_from_a_pipe_is_answered_when_it_arrives(digits):
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
-    args = ["-q", "-o", "a.csv", "--sheet", "a.png", "-"]
-    with subprocess.Popen(command("predict.py", *args), cwd=digits, **pipes) as process:
-        for path in ORDER:
-            process.stdin.write(f"{path}\n".encode())
-            assert select.select([process.stdout], [], [], 60)[0]
-            assert process.stdout.readline().startswith(f"{path}\t".encode())
+    args, pipes = ["-q", "-o", "a.csv", "--sheet", "a.png", "-"], {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command("predict.py", *args), cwd=digits, bufsize=0, **pipes) as process:
+        for path in map(str.encode, ORDER):
+            process.stdin.write(path + b"\n")
+            assert select.select([process.stdout], [], [], 60)[0] and process.stdout.readline().startswith(path)
             assert len(list(digits.glob("a.*.new"))) == 2  # opened before the first answer
-        process.stdin.close()
 
 
 def test_labelled_folders_get_a_summary_with_the_most_common_mistakes(ask):
