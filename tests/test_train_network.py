@@ -171,6 +171,12 @@ def test_training_on_the_test_images_gives_a_warning(csvs, capsys):
     assert "warning" not in capsys.readouterr().err
 
 
+def test_the_loss_is_added_up_in_double_precision():
+    rng = np.random.default_rng(0)
+    (loss,) = train_network.train(init_params(rng), np.zeros((2, 784), np.uint8), np.zeros(2, int), rng, epochs=1)
+    assert isinstance(loss, float)
+
+
 def result(*options):
     """Return the bytes of network.npz after training with these options."""
     main([*options, "-q", "-o", "result.npz"])
