@@ -245,9 +245,9 @@ def parse_args(argv):
     if not args.output.lower().endswith(".npz"):  # it might be a CSV file
         parser.error(f"argument -o: {args.output} does not end in .npz")
     for name in "epochs", "batch_size", "learning_rate", "momentum", "weight_decay", "seed":
-        least = {"epochs": 1, "batch_size": 1, "learning_rate": 1e-12}.get(name, 0)
-        if not least <= getattr(args, name) < 1e9:  # nor NaN
-            parser.error(f"argument --{name.replace('_', '-')}: must be {least} or more, and below 1e9")
+        value, zero = getattr(args, name), name in ("momentum", "weight_decay", "seed")  # these may be 0
+        if not (0 < value < 1e9 or (zero and value == 0)):  # nor NaN
+            parser.error(f"--{name.replace('_', '-')} must be {'0 or more' if zero else 'above 0'}, and below 1e9")
     return args
 
 
