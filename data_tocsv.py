@@ -767,12 +767,11 @@ def find_pictures(folder):
     They are in sub-folders 0 to 9 (or deeper) of a sub-folder with "train" in its name, or else with "test". Raises
     InputError if there are none, or if the folder is laid out otherwise.
     """
-    entries = [entry for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."]
-    named = [entry.path for entry in entries if re.search("(?i)train|test", entry.name)]
-    split = [path for path in named if any(os.path.isdir(os.path.join(path, digit)) for digit in DIGITS)]
+    parts = [part for part in os.scandir(folder) if any(os.path.isdir(os.path.join(part, digit)) for digit in DIGITS)]
+    training = [part.path for part in parts if "train" in part.name.lower()]
+    testing = [part.path for part in parts if "test" in part.name.lower() and part.path not in training]
     found = [], []
-    for pictures, word in zip(found, ("train", "test")):
-        parts = [path for path in split if (word == "train") == ("train" in os.path.basename(path).lower())]
+    for pictures, word, parts in zip(found, ("train", "test"), (training, testing)):
         if len(parts) > 1:
             raise InputError(f'{folder}: several sub-folders with "{word}" in their names: {", ".join(parts)}')
         for part, digit in product(parts, DIGITS):
@@ -780,8 +779,9 @@ def find_pictures(folder):
                 raise InputError(f"{part}: no sub-folder {digit}: make all of 0 to 9, even if empty")
             pictures += [(int(digit), path) for path in walk(os.path.join(part, digit))]
     if not any(found):
-        reason = f"no sub-folders 0 to 9 in {', '.join(named)}: {LAYOUT}" if named else LAYOUT
-        raise InputError(f"{folder}: no pictures: " + (f"0 to 9 in {', '.join(split)} are empty" if split else reason))
+        empty = ", ".join(training + testing)
+        reason = f"0 to 9 in {empty} are empty" if empty else f"no train or test folder in it holds 0 to 9: {LAYOUT}"
+        raise InputError(f"{folder}: no pictures: {reason}")
     return found
 
 
