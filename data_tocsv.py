@@ -89,7 +89,13 @@ def open_image(path, side=256):
             return simplify(path.copy(), side)
         if not os.path.isfile(path) and os.path.exists(path):  # opening a pipe would block
             raise InputError("neither a file nor a folder that can be listed")
-        with open_unlimited(path) as picture:
+        with opening:  # Pillow's own limit is the whole program's; MAX_PIXELS limits what is decoded
+            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                picture = Image.open(path, formats=FORMATS)
+            finally:
+                Image.MAX_IMAGE_PIXELS = limit
+        with picture:
             if picture.size == (SIZE, SIZE) and picture.mode == "L" and "exif" not in picture.info:  # MNIST's: fast
                 picture.load()
                 return picture
@@ -108,16 +114,6 @@ def open_image(path, side=256):
         raise InputError("not a picture in a supported format: save it as JPG or PNG") from error
     except Exception as error:  # Pillow's decoders raise nearly anything on a broken file
         raise InputError(getattr(error, "strerror", None) or f"broken picture ({str(error)[:120]})") from error
-
-
-def open_unlimited(path):
-    """Open a picture of any size: MAX_PIXELS limits what is decoded, which of a large JPEG is less."""
-    with opening:  # Pillow's own limit is the whole program's
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            return Image.open(path, formats=FORMATS)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
 
 
 def simplify(picture, side):
