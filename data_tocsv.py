@@ -589,8 +589,7 @@ def walk(folder):
     unlisted = []
     for parent, folders, files in os.walk(folder, onerror=lambda error: unlisted.append(error.filename)):
         folders[:] = sorted((name for name in folders if name[0] != "."), key=natural)
-        files = sorted((name for name in files if not skipped.match(name)), key=natural)
-        yield from (os.path.join(parent, name) for name in files)
+        yield from (os.path.join(parent, name) for name in sorted(files, key=natural) if not skipped.match(name))
     yield from unlisted
 
 
@@ -603,7 +602,6 @@ def natural(name):
 # CSV files.
 
 
-ROW = f"a digit and {PIXELS} whole numbers from 0 to 255"
 TEXTS = np.array([f"{value}," for value in range(256)], "S4").view(np.uint32)  # padded with zero bytes
 
 
@@ -620,25 +618,25 @@ def read_csv(path):
 
     Raises InputError with the number of the first invalid line, or if the file is missing or empty.
     """
-    numbers = []  # of the lines read
+    lines = []  # the numbers of those read
     try:
         with open(path, encoding="utf-8-sig", errors="replace") as file, warnings.catch_warnings():
             warnings.simplefilter("error")  # loadtxt only warns about no rows at all, and about 1.0
-            rows = np.loadtxt(csv_lines(file, numbers), np.uint8, delimiter=",", comments=None, ndmin=2)
+            rows = np.loadtxt(csv_lines(file, lines), np.uint8, delimiter=",", comments=None, ndmin=2)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file: CSV files are made by data_tocsv.py") from error
     except (ValueError, Warning) as error:  # loadtxt takes one line after the other
-        fault = f"line {numbers[-1]}: expected {ROW}" if numbers else "no rows"
+        fault = f"line {lines[-1]}: expected a digit and {PIXELS} whole numbers from 0 to 255" if lines else "no rows"
         raise InputError(f"{path}: {fault}") from error
     return rows[:, 0], rows[:, 1:]
 
 
-def csv_lines(file, numbers):
+def csv_lines(file, lines):
     """Yield the lines of a CSV file that are rows, and append their numbers to a list; ValueError at a wrong label."""
     for number, line in enumerate(file, 1):
         if line != "\n" and not (number == 1 and line.startswith("label")):
-            numbers.append(number)
-            if int(line.partition(",")[0]) > 9 or (len(numbers) == 1 and line.count(",") != PIXELS):
+            lines.append(number)
+            if int(line.partition(",")[0]) > 9 or (len(lines) == 1 and line.count(",") != PIXELS):
                 raise ValueError  # loadtxt sees whether the other lines are as long, and what else can be wrong
             yield line
 
@@ -650,9 +648,8 @@ def run(main):
     """Run a script's main() and exit with the status it returns; an error becomes one line on stderr, status 2."""
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # None if the shell has closed it
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
-    for stream in sys.stdin, sys.stdout, sys.stderr:
-        if isinstance(stream, io.TextIOWrapper):
-            encoding = "utf-8-sig" if stream is sys.stdin else "utf-8"  # PowerShell starts with a byte order mark
+    for stream, encoding in (sys.stdin, "utf-8-sig"), (sys.stdout, "utf-8"), (sys.stderr, "utf-8"):
+        if isinstance(stream, io.TextIOWrapper):  # -sig: PowerShell starts with a byte order mark
             stream.reconfigure(encoding=encoding, errors="surrogateescape")  # file names may be any bytes
     if os.name == "nt":  # no shell there expands * and ?
         sys.argv = sum((sorted(glob.glob(word.replace("[", "[[]"))) or [word] for word in sys.argv), [])
@@ -750,8 +747,7 @@ def say(file, *fields, end="\n", ignore=()):
 
 def printable(text):
     r"""Return `text` with control characters (\n, \x1b) and broken UTF-16 escaped: file names may hold any."""
-    text, odd = str(text), r"[\x00-\x1f\x7f-\x9f\ud800-\udc7f\udd00-\udfff]"
-    return text if text.isprintable() else re.sub(odd, lambda match: repr(match[0])[1:-1], text)  # most are: faster
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udc7f\udd00-\udfff]", lambda odd: repr(odd[0])[1:-1], str(text))
 
 
 # The command.
