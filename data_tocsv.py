@@ -664,14 +664,16 @@ def run(main):
     except KeyboardInterrupt as error:
         log(": ".join(("interrupted", *error.args)))
         status = 130
-    except BrokenPipeError:  # the reader of our output (head, say) has had enough: drop the rest
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (InputError, MemoryError) as error:
         log(f"error: {str(error) or 'out of memory'}")
         status = 2
     except OSError as error:
-        log(f"error: {error.filename or 'output'}: {error.strerror or error}")
-        status = 2
+        closed = os.name == "nt" and error.errno == errno.EINVAL and not error.filename  # a closed pipe (cpython#79935)
+        if closed or isinstance(error, BrokenPipeError):  # its reader (head, say) has had enough: drop the rest
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        else:
+            log(f"error: {error.filename or 'output'}: {error.strerror or error}")
+            status = 2
     sys.exit(status)
 
 
@@ -736,13 +738,8 @@ def say(file, *fields, end="\n", ignore=()):
     tqdm = sys.modules.get("tqdm")
     write = tqdm.tqdm.write if tqdm and file.isatty() else print
     with contextlib.suppress(ignore):
-        try:
-            write("\t".join(map(printable, fields)), file=file, end=end)
-            file.flush()
-        except OSError as error:
-            if os.name == "nt" and error.errno == errno.EINVAL:  # what Windows calls a closed pipe (cpython#79935)
-                raise BrokenPipeError from error
-            raise
+        write("\t".join(map(printable, fields)), file=file, end=end)
+        file.flush()
 
 
 def printable(text):

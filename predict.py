@@ -178,10 +178,10 @@ def answer_pictures(args, params, pairs, table):
         if older and os.path.exists(path) and any(os.path.samefile(path, output) for output in older):
             raise InputError(f"{path}: would be read and overwritten: write to another folder")
         if p is None:
-            log(f"{'error: ' if args.alone else ''}{path}: {pixels}")
+            log(f"{'error: ' if args.alone and not args.outputs else ''}{path}: {pixels}")
         else:
             fields = [p.argmax()] if args.alone else [path, p.argmax(), f"{p.max():.4f}"]
-            say(sys.stdout, *fields, ignore=BrokenPipeError if args.outputs else ())  # the files must still be written
+            say(sys.stdout, *fields, ignore=OSError if args.outputs else ())  # the files must still be written
         if table:
             table.writerow([path, *(12 * [""] if p is None else [p.argmax(), *(f"{x:.6f}" for x in (p.max(), *p))])])
         pairs[None if p is None else (label_of(path), p.argmax())] += 1

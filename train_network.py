@@ -273,7 +273,7 @@ def main(argv=None):
             seconds = time.perf_counter() - start
             line = f"epoch {epoch}/{args.epochs}: loss {loss:.4f}, test accuracy {accuracy:.2%}, {seconds:.1f} s"
             if not args.quiet:
-                say(sys.stdout, line, ignore=BrokenPipeError)
+                say(sys.stdout, line, ignore=OSError)
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(left) from error
     network = "" if args.output == NETWORK else f'--network "{args.output}" '

@@ -19,52 +19,47 @@ SCRIPTS = ["data_tocsv.py", "train_network.py", "predict.py"]
 full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 
 
-def with_closed_pipe(script, *args, cwd):
-    """Run a script whose output nobody reads; return the exit status and what it wrote to stderr."""
-    process = subprocess.Popen(command(script, *args), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    process.stdout.close()
-    err = process.stderr.read().decode()
-    process.stderr.close()
-    return process.wait(), err
+def with_closed_pipe(script, *args, **options):
+    """Run a script whose output nobody reads; return what it wrote to stderr."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with open(theirs, "w") as pipe:
+        return run(script, *args, capture_output=False, stdout=pipe, stderr=subprocess.PIPE, **options).stderr
 
 
 def test_a_closed_pipe_ends_quietly(digits):
-    assert with_closed_pipe("predict.py", SAMPLE / "testing", cwd=digits) == (0, "")
+    assert with_closed_pipe("predict.py", SAMPLE / "testing", cwd=digits, check=0) == ""
 
 
 def test_training_goes_on_though_the_pipe_is_closed(digits):
     write_random_csv(digits / "rows.csv")
-    status, err = with_closed_pipe("train_network.py", "--train=rows.csv", "--test=rows.csv", cwd=digits)
-    assert status == 0 and "; network.npz will be replaced\n" in err and "saved network.npz" in err
+    err = with_closed_pipe("train_network.py", "--train=rows.csv", "--test=rows.csv", cwd=digits, check=0)
+    assert "; network.npz will be replaced\n" in err and "saved network.npz" in err
 
 
 def test_the_files_are_whole_though_the_pipe_is_closed(digits):
     (digits / "text.jpg").write_text("no picture")
     args = ["-q", "-o", "answers.csv", "--sheet", "sheet.png", "text.jpg", SAMPLE / "testing"]
-    status, err = with_closed_pipe("predict.py", *args, cwd=digits)
-    assert status == 1 and err.count("\n") == 1 and "text.jpg" in err
+    err = with_closed_pipe("predict.py", *args, cwd=digits, check=1)
+    assert err.count("\n") == 1 and "text.jpg" in err
     assert (digits / "answers.csv").read_text(encoding="utf-8").count("\n") == 1 + 601
     assert (digits / "sheet.png").exists()
-
-
-def test_windows_has_another_error_for_a_closed_pipe(monkeypatch):
-    file = Mock(write=Mock(side_effect=OSError(errno.EINVAL, "Invalid argument")))
-    with monkeypatch.context() as windows, pytest.raises(BrokenPipeError):
-        windows.setattr(os, "name", "nt")
-        data_tocsv.say(file, "7")
 
 
 def test_a_byte_order_mark_before_the_first_path_is_skipped(digits):
     assert run("predict.py", "-", input="\ufeffmixed\r\n", cwd=digits, check=0).stdout.count("\n") == 5
 
 
-def test_windows_leaves_patterns_to_the_script(digits, monkeypatch):
+def test_windows_leaves_patterns_to_the_script_and_has_another_error_for_a_closed_pipe(digits, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["predict.py", "mixed/*.jp?", "*.png"])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    with monkeypatch.context() as windows, pytest.raises(SystemExit):
+    invalid = Mock(side_effect=OSError(errno.EINVAL, "Invalid argument"))
+    with open(os.devnull) as file, monkeypatch.context() as windows, pytest.raises(SystemExit, match="0"):
         windows.setattr(os, "name", "nt")
+        windows.setattr(sys, "stdout", Mock(write=invalid, fileno=file.fileno, isatty=lambda: False))
         data_tocsv.run(lambda: 0)
     assert sys.argv == ["predict.py", os.path.join("mixed", "a.jpg"), os.path.join("mixed", "z.jpg"), "*.png"]
+    assert capsys.readouterr().err == ""
 
 
 def test_an_older_python_is_an_error(monkeypatch, capsys):
@@ -86,12 +81,13 @@ def test_a_stream_that_is_full_or_closed_changes_nothing(digits, spoil, answers)
 
 
 @full
-@pytest.mark.parametrize("path", ["mixed", SAMPLE / "testing"], ids=["few", "many"])
-def test_a_full_disk_behind_standard_output_is_an_error(digits, path):
+@pytest.mark.parametrize("args", [["mixed"], [SAMPLE / "testing"], ["mixed", "-o", "a.csv"]], ids=range(3))
+def test_a_full_disk_behind_standard_output_is_an_error(digits, args):
     with open("/dev/full", "w") as device:
         to_device = {"capture_output": False, "stdout": device, "stderr": subprocess.PIPE}
-        line = error_line(run("predict.py", "-q", path, cwd=digits, **to_device))
+        line = error_line(run("predict.py", "-q", *args, cwd=digits, **to_device))
     assert line.startswith("predict.py: error: ") and line.endswith(": No space left on device")
+    assert (digits / "a.csv").exists() == ("-o" in args)
 
 
 def test_an_error_is_one_line_and_status_2(tmp_path):
