@@ -5,6 +5,7 @@ import hashlib
 import struct
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from unittest.mock import Mock
 
 import download_mnist
 import numpy as np
@@ -91,13 +92,7 @@ def test_a_broken_file_leaves_nothing_behind(tmp_path, download, way):
 
 
 def test_an_interrupted_download_leaves_nothing_behind(tmp_path, download, monkeypatch):
-    unpack = download_mnist.unpack
-
-    def interrupted(*args):
-        unpack(*args)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(download_mnist, "unpack", interrupted)
+    monkeypatch.setattr(download_mnist, "move", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         download("whole")
     assert list(tmp_path.iterdir()) == []

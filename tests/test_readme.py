@@ -51,13 +51,11 @@ def test_every_file_that_is_linked_or_named_exists():
         assert path.startswith("https://") or (REPO / path).exists(), path
 
 
-def test_from_python(tmp_path, network, monkeypatch):
-    shutil.copy(network, tmp_path / "network.npz")
-    shutil.copy(drawn(7), tmp_path / "7.jpg")
-    (tmp_path / "folder").mkdir()
-    shutil.copy(drawn(2), tmp_path / "folder" / "a.jpg")
-    (tmp_path / "folder" / "b.jpg").write_text("no picture")
-    monkeypatch.chdir(tmp_path)
+def test_from_python(digits):
+    (digits / "folder").mkdir()
+    (digits / "folder" / "b.jpg").write_text("no picture")
+    for digit, path in (7, "7.jpg"), (2, "folder/a.jpg"):
+        shutil.copy(drawn(digit), path)
     (example,) = (text for language, text in BLOCKS if language == "python" and "from predict" in text)
     names, answers = {}, []
     for line in example.splitlines():
