@@ -27,7 +27,7 @@ def command(script, *args):
 
 def run(script, *args, cwd, check=None, **options):
     """Run one of our scripts to its end; `check` is the expected exit status."""
-    options = {"capture_output": True, "text": True, "encoding": "utf-8", "timeout": 120} | options
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8", "timeout": 120} | options
     result = subprocess.run(command(script, *args), cwd=cwd, **options)
     assert "Traceback" not in (result.stderr or ""), result.stderr
     assert check is None or result.returncode == check, result.stderr
@@ -78,8 +78,7 @@ def digits(tmp_path, monkeypatch, network):
     """Work in a folder with network.npz and `mixed`, five pictures in sub-folders that are not named after digits."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(network, "network.npz")
+    os.makedirs("mixed/b/c")
     for name, digit in (("b/2.jpg", 3), ("b/10.jpg", 4), ("a.jpg", 5), ("b/c/x.jpg", 6), ("z.jpg", 7)):
-        path = tmp_path / "mixed" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(drawn(digit), path)
+        shutil.copy(drawn(digit), f"mixed/{name}")
     return tmp_path

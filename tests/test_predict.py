@@ -124,18 +124,14 @@ def sheet_of(ask, *paths, status=0):
         return np.asarray(sheet.convert("RGB")).astype(int)
 
 
-def red_tiles(pixels, count):
-    """Return for each of the first tiles whether there is red text in it."""
-    red = (pixels[..., 0] - pixels[..., 1] > 100).any(axis=0)
-    return [bool(red[8 + i * module.TILE[0] : 8 + (i + 1) * module.TILE[0]].any()) for i in range(count)]
-
-
 def test_the_sheet_shows_the_wrong_ones_first_then_the_unread(ask):
     for label, digit in ((1, 1), (2, 2), (3, 4)):
         copy(f"labelled/{label}/x.jpg", digit)
-    assert red_tiles(sheet_of(ask, "labelled"), 3) == [True, False, False]
-    os.truncate("labelled/2/x.jpg", 300)
-    assert red_tiles(sheet_of(ask, "labelled", status=1), 3) == [True, True, False]
+    for status, red_tiles in (0, [True, False, False]), (1, [True, True, False]):
+        pixels = sheet_of(ask, "labelled", status=status)[:, 8:][:, : 3 * module.TILE[0]]
+        red = (pixels[..., 0] - pixels[..., 1] > 100).any(axis=0)  # there is red text
+        assert red.reshape(3, module.TILE[0]).any(axis=1).tolist() == red_tiles
+        os.truncate("labelled/2/x.jpg", 300)
 
 
 def test_the_sheet_shows_a_picture_as_given_and_as_it_was_seen(ask):
@@ -202,6 +198,7 @@ def test_predict_tells_what_it_cannot_read():
             module.predict(thing)
     with pytest.raises(InputError, match="nowhere: not a folder"):
         next(module.predict_folder("nowhere"))
+    assert issubclass(InputError, ValueError)
     for thing in None, 7, ["7.jpg"], np.zeros((28, 28)):
         with pytest.raises(TypeError, match="takes a path or a PIL.Image, not"):
             module.predict(thing)

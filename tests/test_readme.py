@@ -30,16 +30,14 @@ def test_no_command_has_a_comment():  # cmd on Windows has none, nor has zsh whe
     assert not any("#" in text for language, text in BLOCKS if language in ("sh", ""))
 
 
-def commands():
-    """Return our scripts' commands in the README's sh blocks, as lists of words."""
+def test_every_script_and_option_that_is_named_exists_and_help_has_an_example_and_the_defaults(tmp_path):
     text = "\n".join(text for language, text in BLOCKS if language == "sh").replace("&&\n", "&& ")
-    parts = re.split(r"&&|\||\n", text)
-    return [shlex.split(part.split(">")[0])[1:] for part in parts if re.match(r"\s*python \S+\.py", part)]
-
-
-def test_every_script_and_option_that_is_named_exists(tmp_path):
-    usage = {script: run(script, "-h", cwd=tmp_path, check=0).stdout for script in {words[0] for words in commands()}}
-    for script, *words in commands():
+    parts = [part.split(">")[0] for part in re.split(r"&&|\||\n", text)]
+    commands = [shlex.split(part)[1:] for part in parts if re.match(r"\s*python \S+\.py", part)]
+    usage = {script: run(script, "-h", cwd=tmp_path, check=0).stdout for script, *_ in commands}
+    for script in "data_tocsv.py", "train_network.py", "predict.py":
+        assert f"python {script}" in usage[script] and "default" in usage[script]
+    for script, *words in commands:
         for option in words:
             assert not option.startswith("-") or option in ("-", *re.split(r"[\s,\[\]]+", usage[script])), option
     for option in re.findall(r"`(--[a-z-]+)", README):
@@ -57,11 +55,7 @@ def test_from_python(digits):
     for digit, path in (7, "7.jpg"), (2, "folder/a.jpg"):
         shutil.copy(drawn(digit), path)
     (example,) = (text for language, text in BLOCKS if language == "python" and "from predict" in text)
-    names, answers = {}, []
-    for line in example.splitlines():
-        code = line.partition("  # ")[0]
-        if line.startswith("predict("):
-            answers.append(eval(code, names))
-        else:
-            exec(code, names)
-    assert answers == [7, [2, None]]
+    first, *calls = (line.partition("  # ")[0] for line in example.splitlines() if line)
+    exec(first, names := {})
+    answers = [eval(call, names) for call in calls]
+    assert answers[:2] == [7, [2, None]] and [row[1] for row in answers[2]] == [2, None]
