@@ -252,21 +252,20 @@ def find_frame(darkness):
     A frame is a box, a comb or a circle. With its holes filled it is a rectangle or an ellipse; the outline of a hollow
     digit is not. If ink touches the frame, or sticks out of it, four straight sides show that it is one.
     """
-    labels = np.pad(connected_components(darkness > thresholds(darkness)[0].min()), 1)  # a frame may touch the border
-    paper = connected_components(labels == 0, diagonal=False)
+    ink = np.pad(darkness > thresholds(darkness)[0], 1)  # a frame may touch the border
+    paper = connected_components(~ink, diagonal=False)
     outside = paper == paper[0, 0]
-    holes = (paper > 0) & ~outside
-    if not holes.any():
+    if (ink | outside).all():
         return None, None
     parts = connected_components(~outside)
     filled = parts == np.bincount(parts[parts > 0]).argmax()
-    holes &= filled
-    if 2 * np.count_nonzero(holes) < np.count_nonzero(filled):
+    if 2 * np.count_nonzero(filled & ink) > np.count_nonzero(filled):
         return None, None
+    labels = connected_components(ink)
     enclosed = np.bincount(labels[filled], minlength=labels.max() + 1)
     enclosed[labels[dilate(outside)]] = enclosed[0] = 0
     if enclosed.any() and component_scores(1 * filled)[1] < 1.26 * np.count_nonzero(filled):
-        inside = holes | (filled & (enclosed[labels] > 0))
+        inside = filled & (~ink | (enclosed[labels] > 0))
         left, top, right, bottom = bounds(inside)
         longest = longest_side(bounds(labels == enclosed.argmax()))
         if longest > min(right - left, bottom - top) / 4:  # else it is a blot in a 0
@@ -296,7 +295,7 @@ def remove_baseline(darkness, strength, digit):
     line = np.zeros_like(darkness)
     line[top:bottom, left:right] = ruled_lines(darkness[top:bottom, left:right])
     with contextlib.suppress(InputError):
-        if line.any():
+        if line.max() > FAINT:
             ink, rest = separate(darkness - line)
             x0, _, x1, _ = bounds(rest)
             if x0 > left and x1 < right and stroke_width(digit & ~rest) < THIN * stroke_width(rest):
@@ -305,28 +304,29 @@ def remove_baseline(darkness, strength, digit):
 
 
 def separate(darkness):
-    """Return the strength of the ink, (height, width) float32, above 1 = ink, and where the digit is (bool)."""
-    threshold, certain = thresholds(darkness)
-    labels = connected_components(darkness > threshold)
-    reached = np.bincount(labels[darkness > certain], minlength=labels.max() + 1) > 0
-    digit = main_components(labels * reached[labels])
-    if stroke_width(digit) > max(8, 0.3 * longest_side(bounds(digit))) and is_quadrangle(digit):  # an empty sheet
-        raise InputError(NO_DIGIT)
-    return darkness / threshold, digit
-
-
-def thresholds(darkness):
-    """Return the threshold of each pixel, (height, width) float32, and the threshold that a component must reach.
+    """Return the strength of the ink, (height, width) float32, above 1 = ink, and where the digit is (bool).
 
     This is hysteresis (Canny 1986). A faint stroke is ink if it is darker than its surroundings, at least half as dark
     as Otsu's threshold, and connected to a pixel that reaches Otsu's threshold.
     """
+    least, certain = thresholds(darkness)
+    levels = Image.fromarray(np.uint8(255 * darkness.clip(0, 1)))
+    around = np.asarray(levels.filter(ImageFilter.BoxBlur(max(levels.size) / 16)), np.float32) / 255
+    strength = darkness / np.clip(1.5 * around, least, certain)
+    labels = connected_components(strength > 1)
+    reached = np.bincount(labels[darkness > certain], minlength=labels.max() + 1) > 0
+    digit = main_components(labels * reached[labels])
+    if stroke_width(digit) > max(8, 0.3 * longest_side(bounds(digit))) and is_quadrangle(digit):  # an empty sheet
+        raise InputError(NO_DIGIT)
+    return strength, digit
+
+
+def thresholds(darkness):
+    """Return the least darkness of ink, and the darkness above which a pixel is certainly ink."""
     noise = -np.median(np.append(darkness[darkness <= 0], 0))  # of what is lighter than the paper
     least = max(NOISE * noise, FAINT)
     certain = max(otsu(darkness), least)
-    levels = Image.fromarray(np.uint8(255 * darkness.clip(0, 1)))
-    around = np.asarray(levels.filter(ImageFilter.BoxBlur(max(levels.size) / 16)), np.float32) / 255
-    return np.clip(1.5 * around, max(certain / 2, least), certain), certain
+    return max(certain / 2, least), certain
 
 
 def border_of(array):
@@ -388,7 +388,8 @@ def ruled_lines(darkness):
     """Return how dark the ruled lines are, (height, width) float32: thin, horizontal, from edge to edge."""
     height, width = darkness.shape
     narrow = Image.fromarray(darkness).resize((16, height), Image.Resampling.BOX).crop((0, -4, 16, height + 4))
-    near = np.max([np.roll(narrow, shift, axis=0) for shift in range(-4, 5)], axis=0)
+    rows = np.asarray(narrow)
+    near = np.max([np.roll(rows, shift, axis=0) for shift in range(-4, 5)], axis=0)
     if near.min(axis=1).max() < FAINT:  # no line, which is in all 16 columns: this is faster
         return np.zeros_like(darkness)
     drops = range(-7, 8)  # pixels from end to end: up to 3 degrees
@@ -447,8 +448,8 @@ def main_components(labels):
     keep = (size > SPECK * size[main]) & (border <= border[main])
     keep[0] = False
     box = left, top, right, bottom = bounds((labels == main) & (labels > 0))
-    thin = stroke_width(labels == main) < 1.5  # as the lines of empty paper
-    if thin and border[main] and max(labels.shape) > SMALL:
+    thin = max(labels.shape) > SMALL and stroke_width(labels == main) < 1.5  # as the lines of empty paper
+    if thin and border[main]:
         raise InputError(NO_DIGIT)
     for other in np.flatnonzero(keep):
         if other != main and is_line(labels == other, labels == main):
@@ -530,7 +531,7 @@ def stroke_width(ink):
     """Return the mean width of the strokes (bool), in pixels."""
     # Area = length x width. Outline = 2 x length, but counted in pixel steps it is about 4 / pi times too long.
     outline = sum(np.count_nonzero(np.diff(ink, axis=axis)) for axis in (0, 1))
-    return 2 * np.count_nonzero(ink) / (np.pi / 4 * outline)
+    return 2 * np.count_nonzero(ink) / (np.pi / 4 * max(outline, 1))
 
 
 def center_by_mass(ink):
