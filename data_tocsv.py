@@ -40,8 +40,8 @@ decoding_large = threading.Lock()
 opening = threading.Lock()
 
 LOOKS = 5  # how often a picture is looked at, each time at what was found before
-VIEW = 100  # pixels: longer pictures are averaged down to this, which is about the size of NIST's scans
-SMALL = 56  # pixels: a picture up to this long has no room for sheets, shadows or ruled lines
+VIEW = 100  # pixels: larger pictures are averaged down to about VIEW x VIEW, not far from the size of NIST's scans
+SMALL = 56  # pixels: a picture up to this long has no room for sheets, frames, shadows or ruled lines
 QUADRANGLE = 0.85  # least overlap / union with its quadrangle; a sheet with round corners has 0.9, a digit up to 0.84
 FLAT = 0.18  # share of pixels in the middle third of the brightness range; plain paper has less, uneven light more
 STROKE = 11  # cells of 4 pixels: darker areas up to this wide are ink, wider ones are shadows
@@ -237,6 +237,11 @@ def is_quadrangle(ink):
     return False
 
 
+def border_of(array):
+    """Return the outermost pixels of an array (height, width)."""
+    return np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])
+
+
 def keep_only(picture, inside, paper):
     """Return the picture cropped to `inside` (bool); what lies around that is painted like the paper (bool)."""
     view = np.asarray(picture.resize(inside.shape[::-1], Image.Resampling.BOX), np.float32)
@@ -244,94 +249,6 @@ def keep_only(picture, inside, paper):
     cut = picture.copy()
     cut.paste(Image.fromarray(plane(view, paper)).convert("L").resize(picture.size), mask=around)
     return cut.crop((np.multiply(bounds(inside), picture.size * 2) // (inside.shape[::-1] * 2)).tolist())
-
-
-def find_frame(darkness):
-    """Return what a printed frame encloses (bool) or None, and the frame's box if ink touches it, or None.
-
-    A frame is a box, a comb or a circle. With its holes filled it is a rectangle or an ellipse; the outline of a hollow
-    digit is not. If ink touches the frame, or sticks out of it, four straight sides show that it is one.
-    """
-    ink = np.pad(darkness > thresholds(darkness)[0], 1)  # a frame may touch the border
-    paper = connected_components(~ink, diagonal=False)
-    outside = paper == paper[0, 0]
-    if (ink | outside).all():
-        return None, None
-    parts = connected_components(~outside)
-    filled = parts == np.bincount(parts[parts > 0]).argmax()
-    if 2 * np.count_nonzero(filled & ink) > np.count_nonzero(filled):
-        return None, None
-    labels = connected_components(ink)
-    enclosed = np.bincount(labels[filled], minlength=labels.max() + 1)
-    enclosed[labels[dilate(outside)]] = enclosed[0] = 0
-    if enclosed.any() and component_scores(1 * filled)[1] < 1.26 * np.count_nonzero(filled):
-        inside = filled & (~ink | (enclosed[labels] > 0))
-        left, top, right, bottom = bounds(inside)
-        longest = longest_side(bounds(labels == enclosed.argmax()))
-        if longest > min(right - left, bottom - top) / 4:  # else it is a blot in a 0
-            return inside[1:-1, 1:-1], None
-    pen = round(np.count_nonzero(filled) ** 0.5) // 10 * 2 + 1  # wider than strokes that stick out
-    opened = Image.fromarray(255 * np.uint8(filled)).filter(ImageFilter.MinFilter(pen))
-    opened = opened.filter(ImageFilter.MaxFilter(pen))
-    opened = np.asarray(opened)[1:-1, 1:-1] > 0
-    return None, bounds(opened) if opened.any() and is_quadrangle(opened) else None
-
-
-def remove_lines(darkness, box):
-    """Return the darkness without straight lines, horizontal or vertical, from edge to edge of a box in it."""
-    left, top, right, bottom = box
-    darkness = darkness.copy()
-    part = darkness[top:bottom, left:right]
-    part -= np.maximum(ruled_lines(part), ruled_lines(part.T).T)
-    return darkness
-
-
-def remove_baseline(darkness, strength, digit):
-    """Return the strength of the ink and the digit (bool) without a printed line through its foot, if there is one.
-
-    The line is thinner than the digit's strokes, and longer than the digit is wide.
-    """
-    left, top, right, bottom = bounds(digit)
-    line = np.zeros_like(darkness)
-    line[top:bottom, left:right] = ruled_lines(darkness[top:bottom, left:right])
-    with contextlib.suppress(InputError):
-        if line.max() > FAINT:
-            ink, rest = separate(darkness - line)
-            x0, _, x1, _ = bounds(rest)
-            if x0 > left and x1 < right and stroke_width(digit & ~rest) < THIN * stroke_width(rest):
-                return ink, rest
-    return strength, digit
-
-
-def separate(darkness):
-    """Return the strength of the ink, (height, width) float32, above 1 = ink, and where the digit is (bool).
-
-    This is hysteresis (Canny 1986). A faint stroke is ink if it is darker than its surroundings, at least half as dark
-    as Otsu's threshold, and connected to a pixel that reaches Otsu's threshold.
-    """
-    least, certain = thresholds(darkness)
-    levels = Image.fromarray(np.uint8(255 * darkness.clip(0, 1)))
-    around = np.asarray(levels.filter(ImageFilter.BoxBlur(max(levels.size) / 16)), np.float32) / 255
-    strength = darkness / np.clip(1.5 * around, least, certain)
-    labels = connected_components(strength > 1)
-    reached = np.bincount(labels[darkness > certain], minlength=labels.max() + 1) > 0
-    digit = main_components(labels * reached[labels])
-    if stroke_width(digit) > max(8, 0.3 * longest_side(bounds(digit))) and is_quadrangle(digit):  # an empty sheet
-        raise InputError(NO_DIGIT)
-    return strength, digit
-
-
-def thresholds(darkness):
-    """Return the least darkness of ink, and the darkness above which a pixel is certainly ink."""
-    noise = -np.median(np.append(darkness[darkness <= 0], 0))  # of what is lighter than the paper
-    least = max(NOISE * noise, FAINT)
-    certain = max(otsu(darkness), least)
-    return max(certain / 2, least), certain
-
-
-def border_of(array):
-    """Return the outermost pixels of an array (height, width)."""
-    return np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])
 
 
 def subtract_background(picture):
@@ -384,6 +301,46 @@ def closing(picture):
     return np.asarray(closed.resize(picture.size, Image.Resampling.BICUBIC), np.float32)
 
 
+def find_frame(darkness):
+    """Return what a printed frame encloses (bool) or None, and the frame's box if ink touches it, or None.
+
+    A frame is a box, a comb or a circle. With its holes filled it is a rectangle or an ellipse; the outline of a hollow
+    digit is not. If ink touches the frame, or sticks out of it, four straight sides show that it is one.
+    """
+    ink = np.pad(darkness > thresholds(darkness)[0], 1)  # a frame may touch the border
+    paper = connected_components(~ink, diagonal=False)
+    outside = paper == paper[0, 0]
+    if (ink | outside).all():
+        return None, None
+    parts = connected_components(~outside)
+    filled = parts == np.bincount(parts[parts > 0]).argmax()
+    if 2 * np.count_nonzero(filled & ink) > np.count_nonzero(filled):
+        return None, None
+    labels = connected_components(ink)
+    enclosed = np.bincount(labels[filled], minlength=labels.max() + 1)
+    enclosed[labels[dilate(outside)]] = enclosed[0] = 0
+    if enclosed.any() and component_scores(1 * filled)[1] < 1.26 * np.count_nonzero(filled):
+        inside = filled & (~ink | (enclosed[labels] > 0))
+        left, top, right, bottom = bounds(inside)
+        longest = longest_side(bounds(labels == enclosed.argmax()))
+        if longest > min(right - left, bottom - top) / 4:  # else it is a blot in a 0
+            return inside[1:-1, 1:-1], None
+    pen = round(np.count_nonzero(filled) ** 0.5) // 10 * 2 + 1  # wider than strokes that stick out
+    opened = Image.fromarray(255 * np.uint8(filled)).filter(ImageFilter.MinFilter(pen))
+    opened = opened.filter(ImageFilter.MaxFilter(pen))
+    opened = np.asarray(opened)[1:-1, 1:-1] > 0
+    return None, bounds(opened) if opened.any() and is_quadrangle(opened) else None
+
+
+def remove_lines(darkness, box):
+    """Return the darkness without straight lines, horizontal or vertical, from edge to edge of a box in it."""
+    left, top, right, bottom = box
+    darkness = darkness.copy()
+    part = darkness[top:bottom, left:right]
+    part -= np.maximum(ruled_lines(part), ruled_lines(part.T).T)
+    return darkness
+
+
 def ruled_lines(darkness):
     """Return how dark the ruled lines are, (height, width) float32: thin, horizontal, from edge to edge."""
     height, width = darkness.shape
@@ -408,6 +365,32 @@ def shear(picture, drop):
     """Return the picture with its right end moved up by `drop` pixels against its left end."""
     matrix = 1, 0, 0, drop / picture.width, 1, -drop / 2
     return picture.transform(picture.size, Image.Transform.AFFINE, matrix)
+
+
+def separate(darkness):
+    """Return the strength of the ink, (height, width) float32, above 1 = ink, and where the digit is (bool).
+
+    This is hysteresis (Canny 1986). A faint stroke is ink if it is darker than its surroundings, at least half as dark
+    as Otsu's threshold, and connected to a pixel that reaches Otsu's threshold.
+    """
+    least, certain = thresholds(darkness)
+    levels = Image.fromarray(np.uint8(255 * darkness.clip(0, 1)))
+    around = np.asarray(levels.filter(ImageFilter.BoxBlur(max(levels.size) / 16)), np.float32) / 255
+    strength = darkness / np.clip(1.5 * around, least, certain)
+    labels = connected_components(strength > 1)
+    reached = np.bincount(labels[darkness > certain], minlength=labels.max() + 1) > 0
+    digit = main_components(labels * reached[labels])
+    if stroke_width(digit) > max(8, 0.3 * longest_side(bounds(digit))) and is_quadrangle(digit):  # an empty sheet
+        raise InputError(NO_DIGIT)
+    return strength, digit
+
+
+def thresholds(darkness):
+    """Return the least darkness of ink, and the darkness above which a pixel is certainly ink."""
+    noise = -np.median(np.append(darkness[darkness <= 0], 0))  # of what is lighter than the paper
+    least = max(NOISE * noise, FAINT)
+    certain = max(otsu(darkness), least)
+    return max(certain / 2, least), certain
 
 
 def otsu(darkness):
@@ -444,7 +427,7 @@ def main_components(labels):
     """
     size = np.bincount(labels.ravel())
     border = np.bincount(border_of(labels), minlength=len(size)) > 0
-    main = (component_scores(labels) * np.where(border, 0.003, 1)).argmax()
+    main = (component_scores(labels) * np.where(border, 0.003, 1)).argmax()  # a frame that is cut off scores high
     keep = (size > SPECK * size[main]) & (border <= border[main])
     keep[0] = False
     box = left, top, right, bottom = bounds((labels == main) & (labels > 0))
@@ -485,7 +468,8 @@ def component_scores(labels):
     """Return a score for each component, (components,) float: high for long strokes, low for blots and paper.
 
     It is size x openness^4. Openness is the area of the ellipse with the component's second moments, divided by its
-    size. A pen that lies on the page fills its ellipse, a digit does not.
+    size. A pen that lies on the page fills its ellipse, a digit does not: openness^4 is 1 for an ellipse, 1.2 for a
+    rectangle.
     """
     y, x = np.nonzero(labels)
     number, count = labels[y, x], labels.max() + 1
@@ -512,6 +496,30 @@ def dilate(ink, radius=1):
     return np.asarray(picture) > 0
 
 
+def remove_baseline(darkness, strength, digit):
+    """Return the strength of the ink and the digit (bool) without a printed line through its foot, if there is one.
+
+    The line is thinner than the digit's strokes, and longer than the digit is wide.
+    """
+    left, top, right, bottom = bounds(digit)
+    line = np.zeros_like(darkness)
+    line[top:bottom, left:right] = ruled_lines(darkness[top:bottom, left:right])
+    with contextlib.suppress(InputError):
+        if line.max() > FAINT:
+            ink, rest = separate(darkness - line)
+            x0, _, x1, _ = bounds(rest)
+            if x0 > left and x1 < right and stroke_width(digit & ~rest) < THIN * stroke_width(rest):
+                return ink, rest
+    return strength, digit
+
+
+def stroke_width(ink):
+    """Return the mean width of the strokes (bool), in pixels."""
+    # Area = length x width. Outline = 2 x length, but counted in pixel steps it is about 4 / pi times too long.
+    outline = sum(np.count_nonzero(np.diff(ink, axis=axis)) for axis in (0, 1))
+    return 2 * np.count_nonzero(ink) / (np.pi / 4 * max(outline, 1))
+
+
 def normalize_stroke_width(darkness):
     """Return the ink (bool), about 80 pixels long, with MNIST's stroke width. Raises InputError if it is no stroke."""
     left, top, right, bottom = bounds(darkness > 0)
@@ -525,13 +533,6 @@ def normalize_stroke_width(darkness):
     # The dilation after which width / length is PEN / 20. Both grow by twice its radius.
     change = (PEN * max(right - left, bottom - top) - 20 * width) / (20 - PEN) / 2
     return dilate(ink, round(change)) if change > 0 else ~dilate(~ink, round(-change / 2))  # half: thin strokes break
-
-
-def stroke_width(ink):
-    """Return the mean width of the strokes (bool), in pixels."""
-    # Area = length x width. Outline = 2 x length, but counted in pixel steps it is about 4 / pi times too long.
-    outline = sum(np.count_nonzero(np.diff(ink, axis=axis)) for axis in (0, 1))
-    return 2 * np.count_nonzero(ink) / (np.pi / 4 * max(outline, 1))
 
 
 def center_by_mass(ink):
