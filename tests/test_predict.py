@@ -140,9 +140,19 @@ def test_the_sheet_shows_a_picture_as_given_and_as_it_was_seen(ask):
     black.putalpha(ink)
     for picture, shown in (red.quantize(), red), (black, ImageOps.invert(ink).convert("RGB")):
         picture.save("wide.png")
-        given, seen = np.split(sheet_of(ask, "wide.png")[8:64, 8:124], [60], axis=1)
-        assert np.abs(given[:19, :56] - np.asarray(shown.resize((56, 19)), int)).mean() < 3
+        given, seen = np.split(sheet_of(ask, "wide.png")[8:64, 8:180], [116], axis=1)
+        assert np.abs(given[:37, :112] - np.asarray(shown.resize((112, 37)), int)).mean() < 3
         assert (seen[::2, ::2, 0] == read_image(picture).reshape(28, 28)).all()
+
+
+def test_the_sheet_names_a_picture_by_what_others_do_not_share_and_says_what_was_read(ask, monkeypatch):
+    texts = []
+    monkeypatch.setattr(module.ImageDraw.ImageDraw, "text", lambda _, at, text, colour: texts.append(text))
+    copy("labelled/2/x.jpg", 2)
+    copy(f"labelled/3/{'long-' * 9}17.jpg", 4)
+    sheet_of(ask, "labelled")
+    assert texts[0] == "3/long-lo...g-long-long-17.jpg" and texts[2] == "2/x.jpg"
+    assert texts[1].startswith("read 4, is 3\n") and texts[3].startswith("2\n")
 
 
 def test_a_sheet_of_many_pictures_shows_mistakes_and_the_least_confident_answers(ask, monkeypatch):
