@@ -4,10 +4,7 @@ import doctest
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 
-import pytest
 from conftest import REPO, drawn, run
 
 from train_network import SHAPES
@@ -63,15 +60,3 @@ def test_from_python(digits):
     exec(first, names := {})
     answers = [eval(call, names) for call in calls]
     assert answers[:2] == [7, [2, None]] and [row[1] for row in answers[2]] == [2, None]
-
-
-@pytest.mark.skipif(not shutil.which("parallel"), reason="needs GNU parallel")
-def test_parallel_answers_every_picture(digits):
-    (command,) = re.findall("`(find photos .*)`", README)
-    (digits / "mixed").rename("photos")
-    for old, new in ("python predict.py", f"{sys.executable} {REPO / 'predict.py'}"), ("-N 1000", "-N 2"):
-        command = command.replace(old, new)
-    subprocess.run(command, shell=True, cwd=digits, check=True, timeout=120)
-    rows = [line.split("\t")[:2] for line in (digits / "answers.tsv").read_text().splitlines()]
-    names = "a", "z", "b/2", "b/10", "b/c/x"
-    assert sorted(rows) == sorted([f"photos/{name}.jpg", digit] for name, digit in zip(names, "57346"))
