@@ -25,7 +25,7 @@ from train_network import NETWORK, classify, load_network
 
 BATCH = 32  # pictures that are read and classified at a time
 ON_SHEET = 300  # pictures
-TILE = 132, 82  # pixels on the sheet for each picture
+TILE = 180, 136  # pixels on the sheet for each picture
 
 
 def predict(path, network=None):
@@ -107,7 +107,7 @@ def find_paths(arguments):
 
 
 def rank(path, pixels, p):
-    """Return a sort key: known mistakes come first, then unread pictures, then the least confident answers."""
+    """Return a sort key: wrong answers come first, then unread pictures, then the least confident answers."""
     return not is_wrong(path, pixels, p), p is not None, 0 if p is None else p.max()
 
 
@@ -115,21 +115,21 @@ def draw_sheet(answers):
     """Return a picture (PIL.Image) of answers, 10 in a row: each as given, as the network saw it, and the answer."""
     sheet = Image.new("RGB", (10 * TILE[0] + 8, -(-len(answers) // 10) * TILE[1] + 8), "lightgrey")
     draw = ImageDraw.Draw(sheet)
+    shared = os.path.commonprefix([path for path, _, _ in answers]).rfind(os.sep) + 1  # in folders that all share
     for index, (path, pixels, p) in enumerate(answers):
         x, y = 8 + index % 10 * TILE[0], 8 + index // 10 * TILE[1]
-        name = repr(path.replace(os.sep, "/"))[1:-1]  # without control characters
-        draw.text((x, y + 67), name if len(name) <= 22 else f"...{name[-19:]}", "grey")
+        name = repr(path[shared:].replace(os.sep, "/"))[1:-1]  # without control characters
+        draw.text((x, y + 114), name if len(name) <= 30 else f"{name[:9]}...{name[-18:]}", "grey")
         with contextlib.suppress(ValueError):  # unreadable, or too narrow
-            sheet.paste(ImageOps.contain(open_image(path), (56, 56)), (x, y))
+            sheet.paste(ImageOps.contain(open_image(path), (112, 112)), (x, y))
         if p is None:
-            draw.text((x + 60, y), textwrap.fill(str(pixels), 11, max_lines=5), "red")
+            draw.text((x + 116, y), textwrap.fill(str(pixels), 10, max_lines=8), "red")
             continue
         seen = Image.fromarray(pixels.reshape(28, 28)).resize((56, 56), Image.Resampling.NEAREST)
-        sheet.paste(seen, (x + 60, y))
-        text, colour = f"{p.argmax()}  {p.max():.1%}", "black"
-        if is_wrong(path, pixels, p):
-            text, colour = f"{text}  not {label_of(path)}", "red"
-        draw.text((x, y + 57), text, colour)
+        sheet.paste(seen, (x + 116, y))
+        wrong = is_wrong(path, pixels, p)
+        text = f"read {p.argmax()}, is {label_of(path)}" if wrong else str(p.argmax())
+        draw.text((x + 116, y + 60), f"{text}\n{p.max():.1%}", "red" if wrong else "black")
     return sheet
 
 
@@ -155,9 +155,9 @@ def parse_args(argv):
     )
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="picture, folder, or - for paths from stdin, 1 per line")
-    add("--network", metavar="NPZ", help="network to use (default: network.npz, here or beside this script)")
+    add("--network", metavar="NPZ", help="network to use (default: network.npz in this folder, else beside predict.py)")
     add("-o", "--output", metavar="CSV", help="also write path,digit,confidence,p0,...,p9 to this file")
-    add("--sheet", metavar="PNG", help=f"also draw up to {ON_SHEET} pictures and answers, mistakes and doubts first")
+    add("--sheet", metavar="PNG", help=f"draw up to {ON_SHEET} pictures and answers, wrong and doubtful ones first")
     args = parser.parse_args(argv)
     for name, suffix in (args.output, ".csv"), (args.sheet, ".png"):
         if name and not name.lower().endswith(suffix):  # it might be a picture

@@ -8,20 +8,16 @@ Notation: an image is a column, so a batch of n images is a matrix with n column
     P          (10, n)                 probability of each digit for each image, the softmax of Z3
     Y          (10, n)                 the labels, one-hot: 1 for the right digit, else 0
     dW1        (256, 784)              gradient of the loss with respect to W1; likewise dZ1, db1, ...
+    params     w1, b1, w2, b2, w3, b3  a network: the dictionary of its arrays, with these keys in this order
 
-A network is a dictionary of its arrays, `params`, with lower-case keys in this order: w1, b1, w2, b2, w3, b3.
-
-Read `forward`, `backward` and `train` first. After them come the random distortion of the training images, the network
-file, and the command. The README says what each part of the training is worth.
+Read `forward`, `backward`, `sgd_step` and `train` first. README says what each part of the training is worth.
 """
 
 import io
-import math
 import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 
 if __name__ == "__main__":  # before NumPy is imported
     os.environ.update(OPENBLAS_NUM_THREADS="1", VECLIB_MAXIMUM_THREADS="1")  # same result on any number of cores
@@ -30,11 +26,10 @@ import numpy as np
 
 from data_tocsv import SIZE, TEST_CSV, TRAIN_CSV, InputError, log, make_parser, progress, read_csv, replacing, run, say
 
+# The network. One layer more changes SHAPES, the notation, `forward`, `backward`, `sgd_step` and README's table.
+
 SHAPES = {"w1": (256, 784), "b1": (256, 1), "w2": (64, 256), "b2": (64, 1), "w3": (10, 64), "b3": (10, 1)}
 NETWORK = "network.npz"
-
-
-# The network.
 
 
 def init_params(rng):
@@ -63,11 +58,13 @@ def cross_entropy(P, Y):
     return -np.log((P * Y).sum(axis=0) + 1e-30).sum()  # + 1e-30, as a very small probability is rounded to 0
 
 
+# Backward goes through the lines of `forward` from the last to the first. Each gradient is the one from above times the
+# slope of one line. The shapes show what to transpose: dW2 (64, 256) can only be dZ2 (64, n) @ A1.T (n, 256).
 def backward(params, X, A1, A2, P, Y):
     """Return the gradients of the loss: a dictionary with the keys and shapes of `params`."""
-    _, _, W2, _, W3, _ = params.values()
-    dZ3 = P - Y  # (10, n), the gradient of cross-entropy and softmax together
-    dW3 = dZ3 @ A2.T  # (10, 64), because Z3 = W3 @ A2 + b3; the product sums over the images
+    W2, W3 = params["w2"], params["w3"]
+    dZ3 = P - Y  # (10, n), through cross-entropy and softmax together: README derives it
+    dW3 = dZ3 @ A2.T  # (10, 64); the product sums over the images
     db3 = dZ3.sum(axis=1, keepdims=True)  # (10, 1)
     dA2 = W3.T @ dZ3  # (64, n)
     dZ2 = dA2 * (A2 > 0)  # ReLU has slope 1 where it is positive, else 0
@@ -93,6 +90,17 @@ def classify(params, pixels):
 # Training.
 
 
+def sgd_step(params, velocity, X, Y, rate, momentum, decay):
+    """Take one step of stochastic gradient descent, in place; return the loss before it, summed over the batch."""
+    A1, A2, P = forward(params, X)
+    grads = backward(params, X, A1, A2, P, Y)
+    for name, p in params.items():
+        # The bare rule is p -= rate * grads[name]. Two things are added:
+        velocity[name] = momentum * velocity[name] + grads[name]  # earlier steps roll on, fading (Polyak 1964)
+        p -= rate * (velocity[name] + decay * p)  # what no image needs shrinks to 0 (Loshchilov & Hutter 2019)
+    return float(cross_entropy(P, Y))
+
+
 def train(
     params, pixels, labels, rng, quiet=True, *,
     epochs=10, learning_rate=0.001, batch_size=128, momentum=0.9, weight_decay=0.001, distortion=True,
@@ -102,22 +110,18 @@ def train(
     pixels: (n, 784) uint8; labels: (n,) uint8; learning_rate: per image, so that a step is learning_rate times the sum
     of the batch's gradients (Goyal et al. 2017). Raises InputError if training diverges.
     """
-    steps = math.ceil(len(labels) / batch_size)  # in an epoch
-    velocity = {name: np.zeros_like(p) for name, p in params.items()}
+    steps = len(range(0, len(labels), batch_size))  # in an epoch
+    velocity = dict.fromkeys(params, 0)
     batches = prefetch(make_batches(pixels, labels, rng, epochs, batch_size, distortion))
     batches = iter(progress(batches, quiet, total=epochs * steps, unit=" batches"))
     for epoch in range(epochs):
         loss = 0.0
-        for step, (X, Y) in enumerate(islice(batches, steps)):
-            A1, A2, P = forward(params, X)
-            grads = backward(params, X, A1, A2, P, Y)
-            loss += float(cross_entropy(P, Y))
+        for step in range(steps):
             now = epoch + step / steps  # in epochs
-            # Warm-up in the first epoch, while the weights are random (Goyal et al. 2017); then the rate falls to 0.
+            # The rate rises in the first epoch, while the weights are random (Goyal et al. 2017), and then falls to 0.
             rate = learning_rate * min(now + 1 / steps, 1) * (1 - now / epochs)
-            for name, p in params.items():
-                velocity[name] = momentum * velocity[name] + grads[name]  # heavy ball (Polyak 1964)
-                p -= rate * (velocity[name] + batch_size * weight_decay * p)  # decay (Loshchilov & Hutter 2019)
+            X, Y = next(batches)
+            loss += sgd_step(params, velocity, X, Y, rate, momentum, batch_size * weight_decay)
         if not (loss < 10 * len(labels) and is_sound(params)):  # guessing has a loss of 2.3 per image
             raise InputError(f"epoch {epoch + 1}: training diverged: lower --learning-rate, --momentum, --weight-decay")
         yield loss / len(labels)
@@ -160,15 +164,13 @@ def distort(X, rng, strength):
 
 
 def random_grid(rng, strength):
-    """Return the points, (2, 784) y and x, at which to sample an image: an affine map plus an elastic field.
-
-    The field moves every pixel at random; the moves are blurred, so that neighbours move together (Simard et al. 2003).
-    """
+    """Return the points, (2, 784) y and x, at which to sample an image: an affine map plus an elastic field."""
     angle, shear = strength * np.radians(rng.uniform(-12, 12)), strength * rng.uniform(-0.15, 0.15)
     rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     slant = np.array([[1, 0], [shear, 1]])
     scale = np.diag(1 + strength * rng.uniform(-0.12, 0.12, 2))
     shift = strength * rng.uniform(-1.5, 1.5, (2, 1))
+    # The field moves every pixel at random; blurred, so that neighbours move together (Simard et al. 2003).
     field = strength * 0.8 * BLUR @ rng.standard_normal((2, SIZE, SIZE)) @ BLUR.T
     return scale @ slant @ rotation @ GRID + CENTRE + shift + field.reshape(2, -1)
 
@@ -225,15 +227,13 @@ def is_sound(params):
 
 def parse_args(argv):
     """Return the command's options."""
-    parser = make_parser(
-        "Train a 784-256-64-10 neural network to read digits.", "example: python train_network.py --epochs 200"
-    )
+    parser = make_parser("Train a network to read digits.", "example: python train_network.py --epochs 200")
     add = parser.add_argument
     add("--train", default=TRAIN_CSV, metavar="CSV", help="training images (default: %(default)s)")
     add("--test", default=TEST_CSV, metavar="CSV", help="test images (default: %(default)s)")
     add("-o", "--output", default=NETWORK, metavar="NPZ", help="where to save the network (default: %(default)s)")
     add("--epochs", type=int, help="passes over the training images (default: %(default)s)")
-    add("--learning-rate", type=float, help="step size for each image of a batch (default: %(default)s)")
+    add("--learning-rate", type=float, help="step size; the gradients of a batch are summed (default: %(default)s)")
     add("--batch-size", type=int, help="images per step (default: %(default)s)")
     add("--momentum", type=float, help="fraction of the previous update kept (default: %(default)s)")
     add("--weight-decay", type=float, help="how strongly weights are pulled towards 0 (default: %(default)s)")

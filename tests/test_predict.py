@@ -124,14 +124,17 @@ def sheet_of(ask, *paths, status=0):
         return np.asarray(sheet.convert("RGB")).astype(int)
 
 
-def test_the_sheet_shows_the_wrong_ones_first_then_the_unread(ask):
+def test_the_sheet_shows_the_wrong_ones_first_then_the_unread(ask, monkeypatch):
+    texts, draw = [], module.ImageDraw.ImageDraw.text
+    monkeypatch.setattr(module.ImageDraw.ImageDraw, "text", lambda *args: texts.append(args[2]) or draw(*args))
     for label, digit in ((1, 1), (2, 2), (3, 4)):
-        copy(f"labelled/{label}/x.jpg", digit)
+        copy(f"labelled/{label}/{'long-' * 9}17.jpg", digit)
     for status, red_tiles in (0, [True, False, False]), (1, [True, True, False]):
         pixels = sheet_of(ask, "labelled", status=status)[:, 8:][:, : 3 * module.TILE[0]]
         red = (pixels[..., 0] - pixels[..., 1] > 100).any(axis=0)  # there is red text
         assert red.reshape(3, module.TILE[0]).any(axis=1).tolist() == red_tiles
-        os.truncate("labelled/2/x.jpg", 300)
+        os.truncate(f"labelled/2/{'long-' * 9}17.jpg", 300)
+    assert texts[0] == "3/long-lo...g-long-long-17.jpg" and texts[1].startswith("read 4, is 3\n")
 
 
 def test_the_sheet_shows_a_picture_as_given_and_as_it_was_seen(ask):
@@ -140,8 +143,8 @@ def test_the_sheet_shows_a_picture_as_given_and_as_it_was_seen(ask):
     black.putalpha(ink)
     for picture, shown in (red.quantize(), red), (black, ImageOps.invert(ink).convert("RGB")):
         picture.save("wide.png")
-        given, seen = np.split(sheet_of(ask, "wide.png")[8:64, 8:124], [60], axis=1)
-        assert np.abs(given[:19, :56] - np.asarray(shown.resize((56, 19)), int)).mean() < 3
+        given, seen = np.split(sheet_of(ask, "wide.png")[8:64, 8:180], [116], axis=1)
+        assert np.abs(given[:37, :112] - np.asarray(shown.resize((112, 37)), int)).mean() < 3
         assert (seen[::2, ::2, 0] == read_image(picture).reshape(28, 28)).all()
 
 

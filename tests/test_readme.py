@@ -13,7 +13,8 @@ README = (REPO / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_worked_example():
+def test_the_worked_example(monkeypatch):
+    monkeypatch.chdir(REPO)
     (example,) = (text for language, text in BLOCKS if ">>>" in text)
     test = doctest.DocTestParser().get_doctest(example, {}, "README.md", None, 0)
     assert doctest.DocTestRunner().run(test).failed == 0
