@@ -192,7 +192,7 @@ def longest_side(box):
 def find_sheet(view):
     """Return where a sheet of paper with what is on it, and where its paper, is (bool); or None if there is no sheet.
 
-    A sheet, card or screen is one component, light or dark. A dark one must not touch the border: it may be a shadow.
+    A sheet, card or screen is one component, light or dark.
     """
     view = view.reduce(-(-2 * max(view.size) // VIEW))  # half a VIEW is enough, and takes a quarter of the time
     grey = np.asarray(view, np.float32) / 255
@@ -202,7 +202,8 @@ def find_sheet(view):
         paper = labels == component_scores(labels).argmax()
         labels = connected_components(~paper, diagonal=not dark)
         around = np.isin(labels, border_of(labels)) & ~paper
-        if around.any() and not (dark and border_of(paper).any()) and is_sheet(grey, paper, around):
+        other = dark and (border_of(paper).any() or paper.sum() < 0.8 * (~around).sum())  # a shadow, or a frame
+        if around.any() and not other and is_sheet(grey, paper, around):
             return ~around, paper
     return None
 
@@ -214,7 +215,7 @@ def is_sheet(grey, paper, around):
     of its edge, and something on it differs as much from the paper.
     """
     sheet = ~around
-    if not is_quadrangle(sheet) or paper.sum() < sheet.sum() / 1.5:
+    if not is_quadrangle(sheet):
         return False
     outer = around & dilate(sheet, 2)
     farther = outer & ~dilate(sheet)
@@ -307,14 +308,14 @@ def find_frame(darkness):
     A frame is a box, a comb or a circle. With its holes filled it is a rectangle or an ellipse; the outline of a hollow
     digit is not. If ink touches the frame, or sticks out of it, four straight sides show that it is one.
     """
-    ink = np.pad(darkness > thresholds(darkness)[0], 1)  # a frame may touch the border
+    ink = np.pad(darkness > 0.7 * thresholds(darkness)[0], 1)  # a frame may be faint, or touch the border
     paper = connected_components(~ink, diagonal=False)
     outside = paper == paper[0, 0]
     if (ink | outside).all():
         return None, None
     parts = connected_components(~outside)
     filled = parts == np.bincount(parts[parts > 0]).argmax()
-    if 2 * np.count_nonzero(filled & ink) > np.count_nonzero(filled):
+    if np.count_nonzero(filled & ink) > 0.7 * np.count_nonzero(filled):
         return None, None
     labels = connected_components(ink)
     enclosed = np.bincount(labels[filled], minlength=labels.max() + 1)
@@ -432,7 +433,7 @@ def main_components(labels):
     keep[0] = False
     box = left, top, right, bottom = bounds((labels == main) & (labels > 0))
     thin = max(labels.shape) > SMALL and stroke_width(labels == main) < 1.5  # as the lines of empty paper
-    if thin and border[main]:
+    if thin and box == (0, 0, *labels.shape[::-1]):
         raise InputError(NO_DIGIT)
     for other in np.flatnonzero(keep):
         if other != main and is_line(labels == other, labels == main):
