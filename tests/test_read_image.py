@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import drawn
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
-from scenes import save_scene
+from scenes import BLANKS, save_scene
 
 from data_tocsv import FORMATS, InputError, open_image, read_image
 
@@ -91,33 +91,27 @@ def photographed(picture, ink):
 
 def patchy(picture):
     """The pen leaves a fifth to all of its ink."""
-    shares = np.random.default_rng(np.asarray(picture).sum()).uniform(0.2, 1, (5, 5)).astype(np.float32)
-    shares = np.asarray(Image.fromarray(shares).resize(picture.size, Image.Resampling.BICUBIC))
-    return Image.fromarray((255 - (255 - np.asarray(picture, float)) * shares).clip(0, 255).astype(np.uint8))
+    pale = np.random.default_rng(np.asarray(picture).sum() + 4).integers(0, 210, (5, 5), np.uint8)
+    return ImageChops.screen(picture, Image.fromarray(pale).resize(picture.size, Image.Resampling.BICUBIC))
 
 
 def on_thin_paper(picture):
-    """What is written on the other side shines through, beside the digit."""
+    """What is written on the other side shines through, beside the digit; a larger neighbour is cut."""
     page, back = Image.new("L", (448, 224), 255), ImageOps.mirror(picture).filter(ImageFilter.GaussianBlur(4))
     page.paste(picture)
     page.paste(back.point(lambda value: 180 + 75 * value / 255), (190, 0))
-    return page
-
-
-def on_page(picture):
-    page = Image.new("L", (400, 400), 255)
-    page.paste(picture, (88, 88))
+    ImageDraw.Draw(page).arc([344, 4, 560, 220], 90, 270, fill=0, width=14)
     return page
 
 
 def on_a_used_page(picture):
     """Specks are around it, a line as thick as the pen's under it, and a thin one beside it."""
-    page = on_page(picture)
+    page = ImageOps.expand(picture, 88, 255)
     pen = ImageDraw.Draw(page)
-    for x, y in (90, 80), (310, 90), (80, 200):
+    for x, y in (90, 80), (290, 75), (80, 200):
         pen.ellipse([x - 6, y - 6, x + 6, y + 6], fill=0)
     pen.line([(110, 320), (290, 320)], fill=0, width=14)
-    pen.line([(325, 60), (325, 340)], fill=0, width=3)
+    pen.line([(318, 60), (318, 340)], fill=0, width=2)
     return page
 
 
@@ -129,7 +123,7 @@ def on_squared_paper(picture):
         pen.line([(at - 7, 0), (at + 7, 400)], fill=150, width=2)
         pen.line([(0, at + 7), (400, at - 7)], fill=150, width=2)
     pen.line([(395, 150), (400, 260)], fill=90, width=12)
-    ink = on_page(picture).point(lambda value: 90 + 165 * value / 255)
+    ink = ImageOps.expand(picture, 88, 255).point(lambda value: 90 + 165 * value / 255)
     return ImageChops.darker(paper, ink).filter(ImageFilter.GaussianBlur(1))
 
 
@@ -218,13 +212,12 @@ def test_strokes_are_brought_near_mnist_s_width(pen):
     assert 0.85 < np.mean(ink) < 1.25
 
 
-@pytest.mark.parametrize("blot", [0, 5])
-def test_a_0_is_not_taken_for_a_frame(blot):
+@pytest.mark.parametrize("ink", [255, 0], ids=["clean", "blot"])
+def test_a_0_is_not_taken_for_a_frame(ink):
     ring = Image.new("L", (100, 120), 255)
     pen = ImageDraw.Draw(ring)
     pen.rounded_rectangle([10, 5, 90, 115], 30, outline=0, width=8)
-    if blot:
-        pen.ellipse([45 - blot, 60 - blot, 45 + blot, 60 + blot], fill=0)
+    pen.ellipse([40, 55, 50, 65], fill=ink)
     pixels = read_image(ring).reshape(28, 28)
     assert pixels.any(axis=1).sum() == 20 and 13 <= pixels.any(axis=0).sum() <= 17 and not pixels[11:17, 11:17].any()
 
@@ -370,21 +363,9 @@ def test_most_noise_is_refused(side, blur, most):
     assert found <= most * 40
 
 
-EMPTY = {  # seeds of scenes
-    "empty sheet": (0, 1, 2),
-    "empty sheet at an angle": (0, 2),
-    "empty card": (0, 1, 2),
-    "empty dark card": (1, 2),
-    "ruled paper": (0, 2, 4),
-    "squared paper": (0, 9, 10),
-    "shadow on a page": (0, 1, 2),
-    "dark corners": (0, 1, 2, 7),
-}
-
-
-@pytest.mark.parametrize("name", EMPTY)
+@pytest.mark.parametrize("name", sorted(BLANKS.keys() - {"empty sticky note"}))  # the note is seldom found
 def test_an_empty_page_is_refused(tmp_path, name):
-    for seed in EMPTY[name]:
+    for seed in (0, 2, 10):
         save_scene(tmp_path / "x.jpg", name, seed)
         with pytest.raises(InputError, match="^no digit found$"):
             read_image(tmp_path / "x.jpg")
