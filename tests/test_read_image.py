@@ -365,7 +365,7 @@ def test_most_noise_is_refused(side, blur, most):
 
 @pytest.mark.parametrize("name", sorted(BLANKS.keys() - {"empty sticky note"}))  # the note is seldom found
 def test_an_empty_page_is_refused(tmp_path, name):
-    for seed in (0, 2, 10):
+    for seed in (0, 2, 9):
         save_scene(tmp_path / "x.jpg", name, seed)
         with pytest.raises(InputError, match="^no digit found$"):
             read_image(tmp_path / "x.jpg")
@@ -384,16 +384,16 @@ def test_a_picture_of_any_shape_is_read_or_refused(size, mode):
 # Photographed scenes.
 
 CHOSEN = {  # scenes and seeds that are not read without what their line names
-    "light sheets": ["sheet 0", "sheet on light wood 0", "sheet seen at an angle 0", "sheet turned 4 to 12 0"],
-    "four sides": ["sheet turned 12 to 40 0", "sheet turned 4 to 12 1", "sheet in hand 0"],
-    "the edge of the paint around": ["sheet turned 12 to 40 0", "phone 0", "sheet seen at an angle 1"],
-    "shadows on sheets": ["sheet in shadow 1", "sheet in shadow 3", "sheet in shadow 6"],
-    "the paint's shadow": ["sheet in shadow 1", "sheet in shadow 3", "sheet in shadow 4"],
-    "steps at the edge": ["whiteboard 1", "whiteboard 7", "sheet in shadow 1"],
+    "light sheets": ["sheet 0", "sheet on light wood 0", "sheet seen at an angle 0"],
+    "four sides, painted around": ["sheet turned 12 to 40 0", "sheet in hand 0", "phone 0", "sheet seen at an angle 1"],
+    "sides along the diagonals": ["sheet on checked cloth 3", "sheet turned 12 to 40 12", "sheet turned 12 to 40 16"],
+    "shadows": ["sheet in shadow 1", "sheet in shadow 3", "sheet in shadow 4", "sheet in shadow 6"],
+    "steps at the edge": ["whiteboard 1", "whiteboard 7", "sheet in shadow 1", "spiral notebook 8"],
     "dark sheets": ["dark card 0", "dark card 3", "dark card 4"],
     "several looks": ["sheet in hand 0", "sheet cut off 0", "spiral notebook 0"],
     "enclosed ink": ["circle 0", "circle, scanned 0", "comb 1", "comb, scanned 2"],
-    "the shape of frames": ["box turned 4", "box turned 6", "box turned 8", "circle 8"],
+    "the shape of frames": ["box turned 4", "box turned 6", "box turned 8", "circle, scanned 4"],
+    "a slope of light": ["circle 6", "comb 8", "comb 11"],
     "ink on the frame": ["tight box 0", "tight box 6", "tight box 7", "tight box 13"],
     "lines through the foot": ["line through foot 7", "line through foot 10", "line through foot, scanned 7"],
     "openness": ["pen beside 0", "pen beside 2", "pen beside 17", "pen beside 19"],
