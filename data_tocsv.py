@@ -150,7 +150,7 @@ def looks_like_mnist(pixels):
 
 
 def find_digit(picture):
-    """Return how dark the digit in a grey picture is: (height, width) float32, 0 = paper, above 1 = ink.
+    """Return the strength of the ink of the digit in a grey picture: (height, width) float32, 0 = paper, above 1 = ink.
 
     A sheet of paper, or what a printed frame encloses, is cut out of the picture, and what is small in it is enlarged.
     Then the rest is looked at again. Raises InputError if there is no digit, or several.
@@ -202,8 +202,8 @@ def find_sheet(view):
         paper = labels == component_scores(labels).argmax()
         labels = connected_components(~paper, diagonal=not dark)
         around = np.isin(labels, border_of(labels)) & ~paper
-        other = dark and (border_of(paper).any() or paper.sum() < 0.8 * (~around).sum())  # a shadow, or a frame
-        if around.any() and not other and is_sheet(grey, paper, around):
+        doubtful = dark and (border_of(paper).any() or paper.sum() < 0.8 * (~around).sum())  # a shadow, or a frame
+        if around.any() and not doubtful and is_sheet(grey, paper, around):
             return ~around, paper
     return None
 
@@ -327,9 +327,8 @@ def find_frame(darkness):
         if longest > min(right - left, bottom - top) / 4:  # else it is a blot in a 0
             return inside[1:-1, 1:-1], None
     pen = round(np.count_nonzero(filled) ** 0.5) // 10 * 2 + 1  # wider than strokes that stick out
-    opened = Image.fromarray(255 * np.uint8(filled)).filter(ImageFilter.MinFilter(pen))
-    opened = opened.filter(ImageFilter.MaxFilter(pen))
-    opened = np.asarray(opened)[1:-1, 1:-1] > 0
+    picture = Image.fromarray(255 * np.uint8(filled[1:-1, 1:-1]))
+    opened = np.asarray(picture.filter(ImageFilter.MinFilter(pen)).filter(ImageFilter.MaxFilter(pen))) > 0
     return None, bounds(opened) if opened.any() and is_quadrangle(opened) else None
 
 
@@ -440,7 +439,7 @@ def main_components(labels):
             keep[other] = False
         elif are_apart(box, bounds(labels == other)):
             raise InputError(NO_DIGIT if is_straight(box) or thin else "more than one digit: crop the picture to one")
-    margin = max(right - left, bottom - top) // 4 if max(labels.shape) > SMALL else SMALL
+    margin = longest_side(box) // 4 if max(labels.shape) > SMALL else SMALL
     near = labels[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
     keep &= np.bincount(near.ravel(), minlength=len(size)) > 0
     return keep[labels]
@@ -521,18 +520,17 @@ def stroke_width(ink):
     return 2 * np.count_nonzero(ink) / (np.pi / 4 * max(outline, 1))
 
 
-def normalize_stroke_width(darkness):
-    """Return the ink (bool), about 80 pixels long, with MNIST's stroke width. Raises InputError if it is no stroke."""
-    left, top, right, bottom = bounds(darkness > 0)
-    longest = max(right - left, bottom - top)
+def normalize_stroke_width(strength):
+    """Return the ink (bool), about 80 pixels long, with MNIST's stroke width."""
+    left, top, right, bottom = box = bounds(strength > 0)
+    longest = longest_side(box)
     margin = 2 + longest // 8
-    digit = Image.fromarray(darkness).crop((left - margin, top - margin, right + margin, bottom + margin))
+    digit = Image.fromarray(strength).crop((left - margin, top - margin, right + margin, bottom + margin))
     size = [round(side * 80 / longest) for side in digit.size]
     ink = np.asarray(digit.resize(size, Image.Resampling.BICUBIC)) > 1  # enlarged: smooth edges
-    left, top, right, bottom = bounds(ink)
     width = stroke_width(ink)
     # The dilation after which width / length is PEN / 20. Both grow by twice its radius.
-    change = (PEN * max(right - left, bottom - top) - 20 * width) / (20 - PEN) / 2
+    change = (PEN * longest_side(bounds(ink)) - 20 * width) / (20 - PEN) / 2
     return dilate(ink, round(change)) if change > 0 else ~dilate(~ink, round(-change / 2))  # half: thin strokes break
 
 
@@ -548,8 +546,8 @@ def center_by_mass(ink):
     pixels = np.zeros((SIZE, SIZE), np.uint8)
     pixels[: size[1], : size[0]] = (digit * (255 / digit.max())).round()
     mass, *moments = MOMENTS @ pixels.ravel()
-    down, right = (np.clip(int(15 - moment / mass), 0, SIZE - side) for moment, side in zip(moments, digit.shape))
-    return np.roll(pixels, (down, right), axis=(0, 1)).ravel()
+    shifts = [np.clip(int(15 - moment / mass), 0, SIZE - side) for moment, side in zip(moments, digit.shape)]
+    return np.roll(pixels, shifts, axis=(0, 1)).ravel()
 
 
 # Many pictures.
