@@ -203,7 +203,8 @@ def find_sheet(view):
         labels = connected_components(~paper, diagonal=not dark)
         around = np.isin(labels, border_of(labels)) & ~paper
         doubtful = dark and (border_of(paper).any() or paper.sum() < 0.8 * (~around).sum())  # a shadow, or a frame
-        if around.any() and not doubtful and is_sheet(grey, paper, around):
+        differs = around.any() and area[around].mean() < 0.5  # around a square of squared paper are others
+        if differs and not doubtful and is_sheet(grey, paper, around):
             return ~around, paper
     return None
 
