@@ -432,14 +432,12 @@ def main_components(labels):
     keep = (size > SPECK * size[main]) & (border <= border[main])
     keep[0] = False
     box = left, top, right, bottom = bounds((labels == main) & (labels > 0))
-    thin = max(labels.shape) > SMALL and stroke_width(labels == main) < 1.5  # as the lines of empty paper
-    if thin and box == (0, 0, *labels.shape[::-1]):
-        raise InputError(NO_DIGIT)
     for other in np.flatnonzero(keep):
         if other != main and is_line(labels == other, labels == main):
             keep[other] = False
         elif are_apart(box, bounds(labels == other)):
-            raise InputError(NO_DIGIT if is_straight(box) or thin else "more than one digit: crop the picture to one")
+            printed = is_straight(box) or stroke_width(labels == main) < 1.5  # the lines of empty paper
+            raise InputError(NO_DIGIT if printed else "more than one digit: crop the picture to one")
     margin = longest_side(box) // 4 if max(labels.shape) > SMALL else SMALL
     near = labels[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
     keep &= np.bincount(near.ravel(), minlength=len(size)) > 0
