@@ -34,6 +34,7 @@ FORMATS = ["JPEG", "PNG", "GIF", "BMP", "TIFF", "PPM", "WEBP", "AVIF"]  # for ot
 MAX_PIXELS = 36_000_000  # the most that is decoded: an A4 page at 600 dpi
 TOO_LARGE = "too large: scale it down"
 NO_DIGIT = "no digit found"
+SEVERAL = "more than one digit: crop the picture to one"
 LARGE_FILE = 50_000  # bytes: larger pictures are decoded in threads
 LARGE_PICTURE = 3_000_000  # pixels to decode: larger pictures are decoded one at a time, to save memory
 decoding_large = threading.Lock()
@@ -69,9 +70,9 @@ def read_image(path):
 
     path: a file's path, or a PIL.Image. Raises InputError if it cannot be read, or holds no digit or several.
     """
-    picture = open_image(path).convert("L")
+    picture = open_image(path)
     if picture.size == (SIZE, SIZE):
-        pixels = np.frombuffer(picture.tobytes(), np.uint8)
+        pixels = np.frombuffer(picture.convert("L").tobytes(), np.uint8)
         if looks_like_mnist(pixels):
             return pixels
     return center_by_mass(normalize_stroke_width(find_digit(picture)))
@@ -138,91 +139,95 @@ def simplify(picture, side):
     return opaque
 
 
-def looks_like_mnist(pixels):
-    """Return whether pixels, (784,) uint8, are in MNIST's form: light ink on dark, 14 to 20 long, centred, in greys."""
-    mass, y, x = MOMENTS.dot(pixels).tolist()
-    if not (13.6 * mass < y < 15.2 * mass and 13.6 * mass < x < 15.2 * mass):
-        return False
-    image = pixels.reshape(SIZE, SIZE)
-    inks = [array.tobytes().translate(IS_INK) for array in (image, image.T)]  # for so few pixels faster than arrays
-    length = max(ink.rfind(1) // SIZE - ink.find(1) // SIZE + 1 for ink in inks)
-    return 14 <= length <= 20 and pixels.tobytes().strip(b"\0\xff") != b""
-
-
 def find_digit(picture):
-    """Return the strength of the ink of the digit in a grey picture: (height, width) float32, 0 = paper, above 1 = ink.
+    """Return the strength of the ink of the digit in a picture: (height, width) float32, 0 = paper, above 1 = ink.
 
     A sheet of paper, or what a printed frame encloses, is cut out of the picture, and what is small in it is enlarged.
     Then the rest is looked at again. Raises InputError if there is no digit, or several.
     """
     for _ in range(LOOKS):
+        if max(picture.size) <= SMALL:
+            darkness = subtract_background(picture.convert("L"))
+            strength, digit = separate(darkness, *thresholds(darkness))
+            return np.where(dilate(digit), strength, 0)
         scale = max(1, round(math.sqrt(math.prod(picture.size)) / VIEW))
         view = picture.reduce(scale)
-        has_room = max(view.size) > SMALL
-        if has_room and (sheet := find_sheet(view)):
+        if sheet := find_sheet(view):
             picture = keep_only(picture, *sheet)
             continue
-        darkness = subtract_background(view)
-        enough = 0 if scale == 1 else max(view.size) / 2  # what is longer need not be enlarged
-        box = None
-        if has_room:
-            inside, box = find_frame(darkness)
-            if inside is not None:
-                picture = keep_only(picture, inside, inside)
-                continue
-            darkness = remove_lines(darkness, (0, 0, *view.size))
-        if not box or longest_side(box) > enough:
-            strength, digit = separate(remove_lines(darkness, box) if box else darkness)
-            box = bounds(digit)
-            if longest_side(box) > enough:
-                if has_room:
-                    strength, digit = remove_baseline(darkness, strength, digit)
-                return np.where(dilate(digit), strength, 0)
-        margin = 1 + longest_side(box) // 4
-        box = np.add(box, (-margin, -margin, margin, margin)) * scale
-        picture = picture.crop(np.clip(box, 0, picture.size * 2).tolist())  # size * 2: (w, h, w, h)
+        view = view.convert("L")
+        printed = subtract_background(view)
+        darkness = printed - ruled_lines(printed, (0, 0, *view.size))
+        levels = least, _ = thresholds(darkness)
+        ink = printed > 0.7 * least  # a frame may be faint
+        outline = find_outline(ink)
+        inside = find_enclosed(darkness > least, ink, outline)
+        if inside is not None:
+            picture = keep_only(picture, inside, inside)
+            continue
+        strength, digit = separate(darkness, *levels)
+        box = bounds(digit)
+        if stroke_width(digit) > max(8, 0.3 * longest_side(box)) and is_quadrangle(digit):
+            sheet, grey = fill_holes(digit), np.asarray(view, np.float32)
+            if not is_sheet(grey, grey, digit, sheet):  # it is empty
+                raise InputError(NO_DIGIT)
+            picture = keep_only(picture, sheet, digit)
+        elif scale > 1 and longest_side(box) <= max(view.size) / 2:
+            margin = 1 + longest_side(box) // 4
+            box = np.add(box, (-margin, -margin, margin, margin)) * scale
+            picture = picture.crop(np.clip(box, 0, picture.size * 2).tolist())  # size * 2: (w, h, w, h)
+        else:
+            strength, digit = remove_touching_lines(darkness, levels, strength, digit, outline)
+            if is_wide(*bounds(digit)):
+                raise InputError(NO_DIGIT)
+            return np.where(dilate(digit), strength, 0)
     raise InputError(NO_DIGIT)
 
 
-def longest_side(box):
-    """Return the length of the longer side of a box (left, top, right, bottom)."""
-    return max(box[2] - box[0], box[3] - box[1])
+# Sheets of paper.
 
 
 def find_sheet(view):
     """Return where a sheet of paper with what is on it, and where its paper, is (bool); or None if there is no sheet.
 
-    A sheet, card or screen is one component, light or dark.
+    A sheet, card or screen is one component: light, dark, or coloured.
     """
     view = view.reduce(-(-2 * max(view.size) // VIEW))  # half a VIEW is enough, and takes a quarter of the time
-    grey = np.asarray(view, np.float32) / 255
+    grey = np.asarray(view.convert("L"), np.float32) / 255
+    colour = np.ptp(np.asarray(view.convert("RGB")), axis=2) / np.float32(255)
     light = grey > otsu(grey)
-    for area, dark in ((light, False), (~light, True)):
-        labels = connected_components(area, diagonal=dark)  # dark areas connect at corners, light ones do not
-        paper = labels == component_scores(labels).argmax()
-        labels = connected_components(~paper, diagonal=not dark)
-        around = np.isin(labels, border_of(labels)) & ~paper
-        doubtful = dark and (border_of(paper).any() or paper.sum() < 0.8 * (~around).sum())  # a shadow, or a frame
-        differs = around.any() and area[around].mean() < 0.5  # around a square of squared paper are others
-        if differs and not doubtful and is_sheet(grey, paper, around):
-            return ~around, paper
+    for values, area in ((grey, light), (grey, ~light), (colour, colour > max(otsu(colour), 0.1))):
+        paper = largest_component(area)
+        sheet = fill_holes(paper)
+        # A dark or coloured shape may also be a shadow at the border, a frame or a 0.
+        doubtful = area is not light and (border_of(paper).any() or paper.sum() < 0.8 * sheet.sum())
+        differs = not sheet.all() and area[~sheet].mean() < 0.5  # around a square of squared paper are others
+        if differs and not doubtful and paper.sum() > paper.size / 40 and is_sheet(values, grey, paper, sheet):
+            return sheet, paper
     return None
 
 
-def is_sheet(grey, paper, around):
-    """Return whether a component (bool), with other greys around it (bool), is a sheet of paper.
+def largest_component(area):
+    labels = connected_components(area)
+    size = np.bincount(labels.ravel())
+    size[0] = 0
+    return (labels == (size * openness(labels) ** 4).argmax()) & area
 
-    With its holes filled it is a quadrangle. At least half of the difference in brightness appears within two pixels
-    of its edge, and something on it differs as much from the paper.
+
+def is_sheet(values, grey, paper, sheet):
+    """Return whether a component (bool), with its holes filled (bool), is a sheet of paper with something on it.
+
+    It is a quadrangle. At least half of the difference in values from what is around appears within two pixels of its
+    edge, and something on it differs as much in grey from the paper.
     """
-    sheet = ~around
     if not is_quadrangle(sheet):
         return False
+    around = ~sheet
     outer = around & dilate(sheet, 2)
     farther = outer & ~dilate(sheet)
-    step = np.median(grey[sheet & dilate(around)]) - np.median(grey[farther if farther.any() else outer])
+    step = np.median(values[sheet & dilate(around)]) - np.median(values[farther if farther.any() else outer])
     content = np.abs(grey - plane(grey, paper))[sheet & ~dilate(around, 2)].max(initial=0)
-    half = abs(np.median(grey[paper]) - np.median(grey[around])) / 2
+    half = abs(np.median(values[paper]) - np.median(values[around])) / 2
     return abs(step) > half and content > half
 
 
@@ -234,23 +239,23 @@ def is_quadrangle(ink):
         drawing = Image.new("1", ink.shape[::-1])
         ImageDraw.Draw(drawing).polygon(corners, fill=1)
         quadrangle = np.asarray(drawing)
-        if (ink & quadrangle).sum() > QUADRANGLE * (ink | quadrangle).sum():
+        sides = [math.dist(corners[at - 1], corners[at]) for at in range(4)]
+        if min(sides) > max(sides) / 5 and (ink & quadrangle).sum() > QUADRANGLE * (ink | quadrangle).sum():
             return True
     return False
 
 
-def border_of(array):
-    """Return the outermost pixels of an array (height, width)."""
-    return np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])
-
-
 def keep_only(picture, inside, paper):
     """Return the picture cropped to `inside` (bool); what lies around that is painted like the paper (bool)."""
+    picture = picture.convert("L")
     view = np.asarray(picture.resize(inside.shape[::-1], Image.Resampling.BOX), np.float32)
     around = Image.fromarray(255 * np.uint8(dilate(~inside))).resize(picture.size)
     cut = picture.copy()
     cut.paste(Image.fromarray(plane(view, paper)).convert("L").resize(picture.size), mask=around)
     return cut.crop((np.multiply(bounds(inside), picture.size * 2) // (inside.shape[::-1] * 2)).tolist())
+
+
+# Paper and ink.
 
 
 def subtract_background(picture):
@@ -303,47 +308,108 @@ def closing(picture):
     return np.asarray(closed.resize(picture.size, Image.Resampling.BICUBIC), np.float32)
 
 
-def find_frame(darkness):
-    """Return what a printed frame encloses (bool) or None, and the frame's box if ink touches it, or None.
+def thresholds(darkness):
+    """Return the least darkness of ink, and the darkness above which a pixel is certainly ink."""
+    noise = -np.median(np.append(darkness[darkness <= 0], 0))  # of what is lighter than the paper
+    least = max(NOISE * noise, FAINT)
+    certain = max(otsu(darkness), least)
+    return max(certain / 2, least), certain
 
-    A frame is a box, a comb or a circle. With its holes filled it is a rectangle or an ellipse; the outline of a hollow
-    digit is not. If ink touches the frame, or sticks out of it, four straight sides show that it is one.
+
+def otsu(darkness):
+    """Split paper from ink where each varies least (Otsu 1979); return the middle of their means."""
+    count = np.bincount(np.uint8(255 * darkness.clip(0, 1)).ravel(), minlength=256)
+    below, sums = count.cumsum(), (count * np.arange(256)).cumsum()
+    above = below[-1] - below
+    paper, ink = sums / np.maximum(below, 1), (sums[-1] - sums) / np.maximum(above, 1)
+    best = (below * above * (ink - paper) ** 2).argmax()
+    return (paper[best] + ink[best]) / 2 / 255
+
+
+def separate(darkness, least, certain):
+    """Return the strength of the ink, (height, width) float32, above 1 = ink, and where the digit is (bool).
+
+    This is hysteresis (Canny 1986). A faint stroke is ink if it is darker than its surroundings and than `least`, and
+    connected to a pixel that is darker than `certain`.
     """
-    ink = np.pad(darkness > 0.7 * thresholds(darkness)[0], 1)  # a frame may be faint, or touch the border
-    paper = connected_components(~ink, diagonal=False)
-    outside = paper == paper[0, 0]
-    if (ink | outside).all():
-        return None, None
-    parts = connected_components(~outside)
-    filled = parts == np.bincount(parts[parts > 0]).argmax()
-    if np.count_nonzero(filled & ink) > 0.7 * np.count_nonzero(filled):
-        return None, None
+    grey = Image.fromarray(np.uint8(255 * darkness.clip(0, 1)))
+    around = np.asarray(grey.filter(ImageFilter.BoxBlur(max(grey.size) / 16)), np.float32) / 255
+    strength = darkness / np.clip(1.5 * around, least, certain)
+    labels = connected_components(strength > 1)
+    reached = np.bincount(labels[darkness > certain], minlength=labels.max() + 1) > 0
+    return strength, main_components(labels * reached[labels])
+
+
+# Printed frames and lines.
+
+
+def find_outline(ink):
+    """Return the largest hollow component of the ink (bool) with its holes filled (bool), empty if there is none."""
+    parts = connected_components(fill_holes(ink))
+    outline = (parts == np.bincount(parts.ravel(), parts.ravel() > 0).argmax()) & (parts > 0)
+    return outline & (np.count_nonzero(outline & ink) < 0.7 * np.count_nonzero(outline))
+
+
+def find_enclosed(digits, ink, outline):
+    """Return what a printed frame encloses (bool), or None; digits: the ink (bool) without ruled lines.
+
+    A frame is a box, a comb or a circle: its outline is a rectangle or an ellipse; that of a hollow digit is not.
+    """
+    if not outline.any() or openness(1 * outline)[1] > 1.06:
+        return None
     labels = connected_components(ink)
-    enclosed = np.bincount(labels[filled], minlength=labels.max() + 1)
-    enclosed[labels[dilate(outside)]] = enclosed[0] = 0
-    if enclosed.any() and component_scores(1 * filled)[1] < 1.26 * np.count_nonzero(filled):
-        inside = filled & (~ink | (enclosed[labels] > 0))
-        left, top, right, bottom = bounds(inside)
-        longest = longest_side(bounds(labels == enclosed.argmax()))
-        if longest > min(right - left, bottom - top) / 4:  # else it is a blot in a 0
-            return inside[1:-1, 1:-1], None
-    pen = round(np.count_nonzero(filled) ** 0.5) // 10 * 2 + 1  # wider than strokes that stick out
-    picture = Image.fromarray(255 * np.uint8(filled[1:-1, 1:-1]))
-    opened = np.asarray(picture.filter(ImageFilter.MinFilter(pen)).filter(ImageFilter.MaxFilter(pen))) > 0
-    return None, bounds(opened) if opened.any() and is_quadrangle(opened) else None
+    frame = labels[outline][0]
+    enclosed = np.bincount(labels[digits & outline], minlength=labels.max() + 1)  # no squares of squared paper in a 0
+    enclosed[[0, frame]] = 0
+    if not enclosed.any():
+        return None
+    size = np.bincount(labels[~outline], minlength=len(enclosed))
+    size[border_of(labels)] = size[0] = 0
+    beside, within = labels == size.argmax(), labels == enclosed.argmax()
+    if size.max() > enclosed.sum() and stroke_width(beside) > 1.2 * stroke_width(within):  # a stamp beside the digit
+        return None
+    inside = outline & (~ink | (enclosed[labels] > 0))
+    left, top, right, bottom = bounds(inside)
+    return inside if longest_side(bounds(within)) > min(right - left, bottom - top) / 4 else None  # a blot in a 0
 
 
-def remove_lines(darkness, box):
-    """Return the darkness without straight lines, horizontal or vertical, from edge to edge of a box in it."""
+def remove_touching_lines(darkness, levels, strength, digit, outline):
+    """Return the strength of the ink and the digit (bool) without a printed frame or line that it touches, if any.
+
+    When a frame's lines are removed, ink is left in its middle: in the loops of 4, 6, 8 and 9 there is none. A line
+    through the foot is thinner than the digit's strokes, and longer than the digit is wide.
+    """
+    with contextlib.suppress(InputError):
+        margin = round(np.count_nonzero(outline) ** 0.5) // 5  # strokes that stick out are narrower than two of these
+        outline = Image.fromarray(255 * np.uint8(np.pad(outline, 1)))
+        middle = np.asarray(outline.filter(ImageFilter.BoxBlur(margin)))[1:-1, 1:-1] == 255  # an erosion
+        left, top, right, bottom = bounds(middle)
+        frame = max(0, left - margin), max(0, top - margin), right + margin, bottom + margin
+        rest = darkness - ruled_lines(darkness, frame)
+        if np.count_nonzero(middle & (rest > levels[0])) > np.count_nonzero(middle) / 9:
+            return separate(rest, *levels)
+    left, top, right, bottom = bounds(digit)
+    line = np.zeros_like(darkness)
+    line[top:bottom, left:right] = horizontal_lines(darkness[top:bottom, left:right])
+    with contextlib.suppress(InputError):
+        if line.max() > FAINT:
+            ink, rest = separate(darkness - line, *levels)
+            x0, _, x1, _ = bounds(rest)
+            if x0 > left and x1 < right and stroke_width(digit & ~rest) < THIN * stroke_width(rest):
+                return ink, rest
+    return strength, digit
+
+
+def ruled_lines(darkness, box):
+    """Return how dark the straight lines are, horizontal or vertical, that cross a box from edge to edge."""
     left, top, right, bottom = box
-    darkness = darkness.copy()
-    part = darkness[top:bottom, left:right]
-    part -= np.maximum(ruled_lines(part), ruled_lines(part.T).T)
-    return darkness
+    part, lines = darkness[top:bottom, left:right], np.zeros_like(darkness)
+    lines[top:bottom, left:right] = np.maximum(horizontal_lines(part), horizontal_lines(part.T).T)
+    return lines
 
 
-def ruled_lines(darkness):
-    """Return how dark the ruled lines are, (height, width) float32: thin, horizontal, from edge to edge."""
+def horizontal_lines(darkness):
+    """Return how dark the thin horizontal lines are that cross from edge to edge, (height, width) float32."""
     height, width = darkness.shape
     narrow = Image.fromarray(darkness).resize((16, height), Image.Resampling.BOX).crop((0, -4, 16, height + 4))
     rows = np.asarray(narrow)
@@ -368,40 +434,7 @@ def shear(picture, drop):
     return picture.transform(picture.size, Image.Transform.AFFINE, matrix)
 
 
-def separate(darkness):
-    """Return the strength of the ink, (height, width) float32, above 1 = ink, and where the digit is (bool).
-
-    This is hysteresis (Canny 1986). A faint stroke is ink if it is darker than its surroundings, at least half as dark
-    as Otsu's threshold, and connected to a pixel that reaches Otsu's threshold.
-    """
-    least, certain = thresholds(darkness)
-    levels = Image.fromarray(np.uint8(255 * darkness.clip(0, 1)))
-    around = np.asarray(levels.filter(ImageFilter.BoxBlur(max(levels.size) / 16)), np.float32) / 255
-    strength = darkness / np.clip(1.5 * around, least, certain)
-    labels = connected_components(strength > 1)
-    reached = np.bincount(labels[darkness > certain], minlength=labels.max() + 1) > 0
-    digit = main_components(labels * reached[labels])
-    if stroke_width(digit) > max(8, 0.3 * longest_side(bounds(digit))) and is_quadrangle(digit):  # an empty sheet
-        raise InputError(NO_DIGIT)
-    return strength, digit
-
-
-def thresholds(darkness):
-    """Return the least darkness of ink, and the darkness above which a pixel is certainly ink."""
-    noise = -np.median(np.append(darkness[darkness <= 0], 0))  # of what is lighter than the paper
-    least = max(NOISE * noise, FAINT)
-    certain = max(otsu(darkness), least)
-    return max(certain / 2, least), certain
-
-
-def otsu(darkness):
-    """Split paper from ink where each varies least (Otsu 1979); return the middle of their means."""
-    count = np.bincount(np.uint8(255 * darkness.clip(0, 1)).ravel(), minlength=256)
-    below, sums = count.cumsum(), (count * np.arange(256)).cumsum()
-    above = below[-1] - below
-    paper, ink = sums / np.maximum(below, 1), (sums[-1] - sums) / np.maximum(above, 1)
-    best = (below * above * (ink - paper) ** 2).argmax()
-    return (paper[best] + ink[best]) / 2 / 255
+# Components: areas of ink, or of paper, that are connected.
 
 
 def connected_components(ink, diagonal=True):
@@ -420,35 +453,63 @@ def connected_components(ink, diagonal=True):
     return label[runs].reshape(-1, width)[1:-1, 1:-1]
 
 
+def fill_holes(ink):
+    """Return the ink (bool) and all that it encloses."""
+    paper = connected_components(~np.pad(ink, 1), diagonal=False)
+    return (paper != paper[0, 0])[1:-1, 1:-1]
+
+
 def main_components(labels):
     """Return the ink (bool) of the component with the highest score and of those near it, without specks.
 
-    A component at the border is a neighbour's stroke, unless all are at the border or it has by far the highest score.
-    In a small picture all components are near. Raises InputError if there is no digit, or several.
+    The score is size x openness^4: high for long strokes, low for blots. A component at the border is a neighbour's
+    stroke, unless all are at the border or it has by far the highest score. In a small picture all components are near.
+    Raises InputError if there is no digit, or several.
     """
-    size = np.bincount(labels.ravel())
-    border = np.bincount(border_of(labels), minlength=len(size)) > 0
-    main = (component_scores(labels) * np.where(border, 0.003, 1)).argmax()  # a frame that is cut off scores high
+    size, boxes = np.bincount(labels.ravel()), component_boxes(labels)
+    size[0] = 0
+    border = np.isin(np.arange(len(size)), border_of(labels))
+    unlikely = np.where(border | is_wide(*boxes.T), 0.003, 1)  # a frame that is cut off scores high
+    main = (size * openness(labels) ** 4 * unlikely).argmax()
+    if not size[main]:
+        raise InputError(NO_DIGIT)
     keep = (size > SPECK * size[main]) & (border <= border[main])
-    keep[0] = False
-    box = left, top, right, bottom = bounds((labels == main) & (labels > 0))
+    box, pen = boxes[main], stroke_width(labels == main)
     for other in np.flatnonzero(keep):
-        if other != main and is_line(labels == other, labels == main):
+        if other != main and is_printed(boxes[other], stroke_width(labels == other), box, pen):
             keep[other] = False
-        elif are_apart(box, bounds(labels == other)):
-            printed = is_straight(box) or stroke_width(labels == main) < 1.5  # the lines of empty paper
-            raise InputError(NO_DIGIT if printed else "more than one digit: crop the picture to one")
+        elif are_apart(box, boxes[other]):
+            raise InputError(NO_DIGIT if is_straight(box) or pen < 1.5 else SEVERAL)  # the lines of empty paper
     margin = longest_side(box) // 4 if max(labels.shape) > SMALL else SMALL
-    near = labels[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
-    keep &= np.bincount(near.ravel(), minlength=len(size)) > 0
-    return keep[labels]
+    left, top, right, bottom = box + (-margin, -margin, margin, margin)
+    near = (boxes[:, 0] < right) & (boxes[:, 1] < bottom) & (boxes[:, 2] > left) & (boxes[:, 3] > top)
+    return (keep & near)[labels]
 
 
-def is_line(part, digit):
-    """Return whether a component (bool) is a printed line: long, and under the digit (bool) or thinner than its pen."""
-    (left, top, right, bottom), (_, head, _, foot) = bounds(part), bounds(digit)
-    under = top > foot - (foot - head) / 8 and right - left > 4 * (bottom - top)
-    return under or is_straight(bounds(part)) and stroke_width(part) < THIN * stroke_width(digit)
+def component_boxes(labels):
+    """Return the left, top, right and bottom of each component, (components, 4) int."""
+    ends = []
+    for lines in labels.T, labels:  # columns, then rows
+        present = np.zeros((labels.max() + 1, len(lines)), bool)
+        present[lines, np.arange(len(lines))[:, np.newaxis]] = True
+        ends.append((present.argmax(axis=1), len(lines) - present[:, ::-1].argmax(axis=1)))
+    (left, right), (top, bottom) = ends
+    return np.stack([left, top, right, bottom], axis=1)
+
+
+def is_printed(box, width, digit, pen):
+    """Return whether a component is a printed line or bar, by its box and stroke width and those of the digit.
+
+    A line is straight, and thinner than the digit's pen, or under the digit and wider. A bar is thicker than two pens.
+    """
+    (left, top, right, bottom), (x0, _, x1, foot) = box, digit
+    line = is_straight(box) and (width < THIN * pen or top >= foot and right - left > 1.25 * (x1 - x0))
+    return line or 2 * width > max(4 * pen, min(right - left, bottom - top))
+
+
+def is_wide(left, top, right, bottom):
+    """Return whether a box is more than twice as wide as high: no digit is (of MNIST's 60,000 training images none)."""
+    return right - left > 2 * (bottom - top) + 2
 
 
 def is_straight(box):
@@ -463,19 +524,23 @@ def are_apart(box, other):
     return gap > 1 + heights[1] // 12 and heights[0] > 0.6 * heights[1]
 
 
-def component_scores(labels):
-    """Return a score for each component, (components,) float: high for long strokes, low for blots and paper.
+def openness(labels):
+    """Return each component's openness, (components,) float: high for long strokes, low for blots and paper.
 
-    It is size x openness^4. Openness is the area of the ellipse with the component's second moments, divided by its
-    size. A pen that lies on the page fills its ellipse, a digit does not: openness^4 is 1 for an ellipse, 1.2 for a
-    rectangle.
+    It is the area of the ellipse with the component's second moments, divided by its size: 1 for an ellipse, 1.05 for
+    a rectangle. A pen that lies on the page fills its ellipse, a digit does not.
     """
     y, x = np.nonzero(labels)
     number, count = labels[y, x], labels.max() + 1
     size = np.maximum(np.bincount(number, minlength=count), 1)
     my, mx, yy, xx, xy = (np.bincount(number, values, count) / size for values in (y, x, y * y, x * x, x * y))
     variances = (yy - my * my + 1 / 12) * (xx - mx * mx + 1 / 12)  # 1 / 12: a pixel's own
-    return (4 * np.pi) ** 4 * (variances - (xy - my * mx) ** 2) ** 2 / size**3
+    return 4 * np.pi * np.sqrt(variances - (xy - my * mx) ** 2) / size
+
+
+def border_of(array):
+    """Return the outermost pixels of an array (height, width)."""
+    return np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])
 
 
 def bounds(ink):
@@ -484,6 +549,11 @@ def bounds(ink):
     if not box:
         raise InputError(NO_DIGIT)
     return box
+
+
+def longest_side(box):
+    """Return the length of the longer side of a box (left, top, right, bottom)."""
+    return max(box[2] - box[0], box[3] - box[1])
 
 
 def dilate(ink, radius=1):
@@ -495,28 +565,26 @@ def dilate(ink, radius=1):
     return np.asarray(picture) > 0
 
 
-def remove_baseline(darkness, strength, digit):
-    """Return the strength of the ink and the digit (bool) without a printed line through its foot, if there is one.
-
-    The line is thinner than the digit's strokes, and longer than the digit is wide.
-    """
-    left, top, right, bottom = bounds(digit)
-    line = np.zeros_like(darkness)
-    line[top:bottom, left:right] = ruled_lines(darkness[top:bottom, left:right])
-    with contextlib.suppress(InputError):
-        if line.max() > FAINT:
-            ink, rest = separate(darkness - line)
-            x0, _, x1, _ = bounds(rest)
-            if x0 > left and x1 < right and stroke_width(digit & ~rest) < THIN * stroke_width(rest):
-                return ink, rest
-    return strength, digit
-
-
 def stroke_width(ink):
     """Return the mean width of the strokes (bool), in pixels."""
     # Area = length x width. Outline = 2 x length, but counted in pixel steps it is about 4 / pi times too long.
     outline = sum(np.count_nonzero(np.diff(ink, axis=axis)) for axis in (0, 1))
     return 2 * np.count_nonzero(ink) / (np.pi / 4 * max(outline, 1))
+
+
+# MNIST's form.
+
+
+def looks_like_mnist(pixels):
+    """Return whether pixels, (784,) uint8, are in MNIST's form: light ink on dark, 14 to 20 long, centred, in greys."""
+    mass, y, x = MOMENTS.dot(pixels).tolist()
+    if not (13.6 * mass < y < 15.2 * mass and 13.6 * mass < x < 15.2 * mass):
+        return False
+    image = pixels.reshape(SIZE, SIZE)
+    inks = [array.tobytes().translate(IS_INK) for array in (image, image.T)]  # for so few pixels faster than arrays
+    length = max(ink.rfind(1) // SIZE - ink.find(1) // SIZE + 1 for ink in inks)
+    dark = np.count_nonzero(pixels < 16) > PIXELS / 2
+    return 14 <= length <= 20 and dark and pixels.tobytes().strip(b"\0\xff") != b""
 
 
 def normalize_stroke_width(strength):

@@ -14,7 +14,7 @@ from conftest import drawn
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 from scenes import BLANKS, save_scene
 
-from data_tocsv import FORMATS, InputError, open_image, read_image
+from data_tocsv import FORMATS, InputError, center_by_mass, normalize_stroke_width, open_image, read_image
 
 # On some processors NumPy's matmul warns for no reason.
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning", "ignore:.*encountered in matmul:RuntimeWarning")
@@ -225,6 +225,39 @@ def test_a_0_is_not_taken_for_a_frame(ink):
     pen.ellipse([40, 55, 50, 65], fill=ink)
     pixels = read_image(ring).reshape(28, 28)
     assert pixels.any(axis=1).sum() == 20 and 13 <= pixels.any(axis=0).sum() <= 17 and not pixels[11:17, 11:17].any()
+
+
+STRAIGHT = {  # strokes as points x,y in hundredths of the height
+    "0 like a frame": ["10,0 70,0 70,100 10,100 10,0"],
+    "2, its base apart": ["5,20 15,0 60,0 60,30 5,88", "2,100 70,98"],
+    "3": ["5,0 60,0 25,40 60,60 60,100 5,100"],
+    "4 with a bar that crosses": ["65,65 0,65 45,0 45,100"],
+    "4 with a bar and stem that cross": ["55,100 55,0 0,70 75,70"],
+    "4 with a bar that ends": ["50,100 50,0 0,60 50,60"],
+    "5": ["60,0 10,0 10,45 60,45 60,100 5,100"],
+    "6 with a box": ["40,0 5,40 5,100 55,100 55,60 5,60"],
+    "7 with a bar": ["0,0 65,0 25,100", "20,50 60,50"],
+    "8 of two boxes": ["10,0 60,0 60,45 10,45 10,0", "5,45 65,45 65,100 5,100 5,45"],
+    "9 with a box": ["60,50 5,50 5,0 60,0 60,100"],
+}
+
+
+@pytest.mark.parametrize("digit", STRAIGHT)
+def test_straight_strokes_are_not_taken_for_printed_lines(digit):
+    alike = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        side, height = int(rng.integers(250, 700)), rng.uniform(0.35, 0.75)
+        page, width = Image.new("L", (2 * side, 2 * side)), max(2, round(side * height * rng.uniform(0.03, 0.18)))
+        corner = rng.uniform(0.1, 0.9 - height, 2)
+        for stroke in STRAIGHT[digit]:
+            points = np.array([point.split(",") for point in stroke.split()], float)
+            points = (points + rng.normal(0, 1.2, points.shape)) / 100 * height + corner
+            ImageDraw.Draw(page).line((2 * side * points).ravel().tolist(), fill=255, width=width, joint="curve")
+        expected = center_by_mass(normalize_stroke_width(np.float32(page) / 100))
+        page = page.reduce(2).point(lambda value: 255 - 0.8 * value)
+        alike.append(likeness(read_image(page), expected) > LEAST)
+    assert sum(alike) >= 29, alike
 
 
 @pytest.mark.parametrize("number", [6, 9])
