@@ -669,11 +669,15 @@ def run(main):
         status = 2
     except OSError as error:
         closed = os.name == "nt" and error.errno == errno.EINVAL and not error.filename  # a closed pipe (cpython#79935)
-        if closed or isinstance(error, BrokenPipeError):  # its reader (head, say) has had enough: drop the rest
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        else:
+        if not closed and not isinstance(error, BrokenPipeError):  # else its reader (head, say) has had enough
             log(f"error: {error.filename or 'output'}: {error.strerror or error}")
             status = 2
+    finally:
+        for stream in sys.stdout, sys.stderr:
+            try:
+                stream.flush()
+            except OSError:  # drop the rest, or Python tries again at exit, complains, and changes the status to 120
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(status)
 
 

@@ -28,8 +28,9 @@ def with_closed_pipe(script, *args, **options):
         return run(script, *args, stdout=pipe, **options).stderr
 
 
-def test_a_closed_pipe_ends_quietly(digits):
-    assert with_closed_pipe("predict.py", SAMPLE / "testing", cwd=digits, check=0) == ""
+@pytest.mark.parametrize("argument", [SAMPLE / "testing", "-h"])
+def test_a_closed_pipe_ends_quietly(digits, argument):
+    assert with_closed_pipe("predict.py", argument, cwd=digits, check=0) == ""
 
 
 def test_training_goes_on_though_the_pipe_is_closed(digits):
@@ -141,7 +142,8 @@ def test_one_progress_bar_for_the_whole_training_and_none_without_tqdm(tmp_path)
     write_random_csv(tmp_path / "rows.csv")
     args = ["--train", "rows.csv", "--test", "rows.csv", "--epochs", "5"]
     networks = []
-    for env in {"TQDM_MININTERVAL": "0"}, {"PYTHONPATH": str(tmp_path / "hide")}:
+    path = os.pathsep.join([str(tmp_path / "hide"), *sys.path])
+    for env in {"TQDM_MININTERVAL": "0"}, {"PYTHONPATH": path}:
         shown = in_a_terminal("train_network.py", *args, cwd=tmp_path, env=env)
         networks.append((tmp_path / "network.npz").read_bytes())
         lines = [line for line in re.split("[\r\n]+", shown) if line.startswith("epoch")]
