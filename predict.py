@@ -10,8 +10,8 @@ if __name__ == "__main__":  # before NumPy is imported
     os.environ.update(OPENBLAS_NUM_THREADS="1", VECLIB_MAXIMUM_THREADS="1")  # the matrices are small
 
 import contextlib
-import csv
 import heapq
+import re
 import sys
 import textwrap
 from collections import Counter
@@ -183,7 +183,9 @@ def answer_pictures(args, params, pairs, table):
             fields = [p.argmax()] if args.alone else [path, p.argmax(), f"{p.max():.4f}"]
             say(sys.stdout, *fields, ignore=OSError if args.outputs else ())  # the files must still be written
         if table:
-            table.writerow([path, *(12 * [""] if p is None else [p.argmax(), *(f"{x:.6f}" for x in (p.max(), *p))])])
+            name = '"' + path.replace('"', '""') + '"' if re.search('[",\r\n]', path) else path
+            numbers = 12 * [""] if p is None else [str(p.argmax()), *(f"{x:.6f}" for x in (p.max(), *p))]
+            table.write(",".join([name, *numbers]) + "\n")
         pairs[None if p is None else (label_of(path), p.argmax())] += 1
         yield path, pixels, p
 
@@ -199,8 +201,8 @@ def main(argv=None):
     with contextlib.ExitStack() as stack:  # an error leaves older files as they are
         if args.output:
             text = {"newline": "", "encoding": "utf-8", "errors": sys.getfilesystemencodeerrors()}
-            table = csv.writer(stack.enter_context(replacing(args.output, "w", **text)), lineterminator="\n")
-            table.writerow(["path", "digit", "confidence", *(f"p{digit}" for digit in range(10))])
+            table = stack.enter_context(replacing(args.output, "w", **text))
+            table.write("path,digit,confidence,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9\n")
         sheet = stack.enter_context(replacing(args.sheet)) if args.sheet else None
         answers = answer_pictures(args, params, pairs, table)
         shown = heapq.nsmallest(ON_SHEET, answers, key=lambda answer: rank(*answer))
