@@ -87,8 +87,9 @@ def open_image(path, side=256):
             if not all(path.size):
                 raise InputError("has no pixels")
             return simplify(path.copy(), side)
-        if not os.path.isfile(path) and os.path.exists(path):  # opening a pipe would block
-            raise InputError("neither a file nor a folder that can be listed")
+        if not os.path.isfile(path):  # opening a pipe would block
+            there = os.path.exists(path)
+            raise InputError("neither a file nor a folder that can be listed" if there else "No such file or directory")
         with opening:  # Pillow's own limit is the whole program's; MAX_PIXELS limits what is decoded
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             try:

@@ -91,7 +91,7 @@ def photographed(picture, ink):
 
 def patchy(picture):
     """The pen leaves a fifth to all of its ink."""
-    pale = np.random.default_rng(np.asarray(picture).sum() + 4).integers(0, 210, (5, 5), np.uint8)
+    pale = np.random.default_rng(int(np.asarray(picture).sum()) + 4).integers(0, 210, (5, 5), np.uint8)
     return ImageChops.screen(picture, Image.fromarray(pale).resize(picture.size, Image.Resampling.BICUBIC))
 
 

@@ -40,7 +40,7 @@ def test_a_signal_at_any_moment_leaves_whole_files(tmp_path, jobs, script, name)
     process = subprocess.Popen(command(script, *args), cwd=tmp_path, **options)
     while len(os.listdir(tmp_path)) == 2 and process.poll() is None:  # it is still starting
         time.sleep(0.002)
-    time.sleep(random.uniform(0, 0.4))
+    time.sleep(random.Random(script + name).uniform(0, 0.4))
     process.send_signal(number)
     try:
         _, err = process.communicate(timeout=10)
