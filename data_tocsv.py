@@ -586,7 +586,7 @@ def walk(folder):
 
     Hidden, temporary and system files, and links to folders, are skipped; a folder that cannot be listed is yielded.
     """
-    skipped = re.compile(r"\.|.*\.[0-9]+\.new$|thumbs\.db$|desktop\.ini$", re.IGNORECASE)
+    skipped = re.compile(r"\.|.*\.[0-9]+\.new$|(eh)?thumbs\.db$|desktop\.ini$", re.IGNORECASE)
     unlisted = []
     for parent, folders, files in os.walk(folder, onerror=lambda error: unlisted.append(error.filename)):
         folders[:] = sorted((name for name in folders if name[0] != "."), key=natural)
@@ -652,9 +652,12 @@ def run(main):
     for stream, encoding in (sys.stdin, "utf-8-sig"), (sys.stdout, "utf-8"), (sys.stderr, "utf-8"):
         if isinstance(stream, io.TextIOWrapper):  # -sig: PowerShell starts with a byte order mark
             stream.reconfigure(encoding=encoding, errors="surrogateescape")  # file names may be any bytes
-    if os.name == "nt":  # no shell there expands * and ?
-        sys.argv = sum((sorted(glob.glob(word.replace("[", "[[]"))) or [word] for word in sys.argv), [])
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that temporary files are removed
+    if os.name == "nt":  # no shell there expands * and ?, and "photos\" ends in a quote
+        words = [word.strip('"') for word in sys.argv]
+        sys.argv = sum((sorted(glob.glob(word.replace("[", "[[]"))) or [word] for word in words), [])
+    for number in signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM):  # Windows has no SIGHUP
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, lambda number, _: sys.exit(128 + number))  # an exception removes temporary files
     warnings.simplefilter("ignore")  # Pillow's, about odd files that it can read
     status = 0
     try:

@@ -98,7 +98,7 @@ def find_paths(arguments):
             if not sys.stdin:
                 raise InputError("-: standard input is closed")
             if b"\0" in sys.stdin.buffer.peek():
-                raise InputError("- expects paths, one a line")
+                raise InputError("- expects paths, one a line, as UTF-8")
             yield from find_paths(line.rstrip("\r\n") for line in sys.stdin if line.strip() not in ("", "-"))
         elif os.path.isdir(argument):
             yield from walk(argument)
@@ -151,7 +151,8 @@ def parse_args(argv):
         "One picture gives its digit. A folder, several paths or - give lines of path<TAB>digit<TAB>confidence.\n\n"
         "examples: python predict.py 7.jpg\n"
         "          python predict.py datasets/sample/testing\n"
-        "Linux, macOS: find photos -name '*.jpg' | python predict.py -o answers.csv -",
+        "Linux, macOS: find photos -name '*.jpg' | python predict.py -o answers.csv -\n"
+        "Windows (cmd): chcp 65001 && dir /s /b photos\\*.jpg | python predict.py -o answers.csv -",
     )
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="picture, folder, or - for paths from stdin, 1 per line")

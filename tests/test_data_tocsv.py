@@ -60,7 +60,7 @@ def test_rows_are_the_label_and_what_pillow_decodes_by_digit_and_then_by_name(fo
 
 def test_names_are_in_natural_order_sub_folders_after_files_hidden_ones_skipped(tmp_path):
     names = ["1.jpg", "2.jpg", "2a.jpg", "10.jpg", "a2.jpg", "a10.jpg", "b/1/1.jpg", "b/2/1.jpg", "b/10/1.jpg"]
-    for name in [*names, ".hidden.jpg", ".hidden/1.jpg", "a.csv.123.new", "Thumbs.db", "b/desktop.ini"]:
+    for name in [*names, ".hidden.jpg", ".hidden/1.jpg", "a.csv.123.new", "Thumbs.db", "ehthumbs.db", "b/desktop.ini"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert list(walk(tmp_path)) == [str(tmp_path / name) for name in names]
