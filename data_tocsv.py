@@ -559,7 +559,6 @@ def read_images(paths, batch=32):
     pixels: (784,) uint8; batch: paths taken at a time. Large files are read in threads: Pillow decodes in parallel.
     """
     paths = iter(paths)
-    Image.core.set_block_size(1 << 30)  # one block of memory per picture: threads do not give back many small ones
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         while some := list(islice(paths, batch)):
             yield from (pool.map if any(map(is_large, some)) else map)(try_image, some)
@@ -661,6 +660,7 @@ def run(main):
     warnings.simplefilter("ignore")  # Pillow's, about odd files that it can read
     status = 0
     try:
+    Image.core.set_block_size(1 << 30)  # one block of memory per picture: threads do not give back many small ones
         if sys.version_info < (3, 10):  # noqa: UP036
             raise InputError("Python 3.10 or newer is needed")
         status = main()
@@ -764,7 +764,8 @@ def find_pictures(folder):
     They are in sub-folders 0 to 9 (or deeper) of a sub-folder with "train" in its name, or else with "test". Raises
     InputError if there are none, or if the folder is laid out otherwise.
     """
-    parts = [part for part in os.scandir(folder) if any(os.path.isdir(os.path.join(part, digit)) for digit in DIGITS)]
+    parts = [part for part in os.scandir(folder) if part.name[0] != "."]
+    parts = [part for part in parts if any(os.path.isdir(os.path.join(part, digit)) for digit in DIGITS)]
     training = [part.path for part in parts if "train" in part.name.lower()]
     testing = [part.path for part in parts if "test" in part.name.lower() and part.path not in training]
     found = [], []
@@ -800,7 +801,7 @@ def main(argv=None):
     parser = make_parser(
         "Turn folders of digit pictures into train_images.csv and test_images.csv.",
         "A FOLDER holds a sub-folder with train in its name, one with test, or both; each has sub-folders 0 to 9.\n"
-        "Several FOLDERs are put together.\n\n"
+        "Several FOLDERs are put together; one given twice counts twice.\n\n"
         "examples: python data_tocsv.py datasets/sample\n"
         "          python data_tocsv.py datasets/mnist my_digits",
     )

@@ -59,7 +59,7 @@ def predict_folder(folder, network=None):
 
 def find_network():
     """Return the path of network.npz: in the current folder or, if there is none, beside this script."""
-    beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), NETWORK)
+    beside = os.path.join(os.path.dirname(os.path.realpath(__file__)), NETWORK)
     return beside if os.path.exists(beside) and not os.path.exists(NETWORK) else NETWORK
 
 

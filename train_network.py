@@ -110,6 +110,7 @@ def train(
     pixels: (n, 784) uint8; labels: (n,) uint8; learning_rate: per image, so that a step is learning_rate times the sum
     of the batch's gradients (Goyal et al. 2017). Raises InputError if training diverges.
     """
+    batch_size = min(batch_size, len(labels))
     steps = len(range(0, len(labels), batch_size))  # in an epoch
     velocity = dict.fromkeys(params, 0)
     batches = prefetch(make_batches(pixels, labels, rng, epochs, batch_size, distortion))

@@ -75,6 +75,7 @@ def test_names_are_in_natural_order_sub_folders_after_files_hidden_ones_skipped(
 def test_the_usual_names_of_folders_are_understood(tmp_path, train, test):
     make_folders(tmp_path, train, test)
     os.mkdir(tmp_path / "tests of mine")  # it holds none of 0 to 9
+    os.makedirs(tmp_path / ".training-backup" / "0")
     shutil.copytree(tmp_path / test / "2", tmp_path / train / "5" / "2")  # what it holds are fives
     labels = [[label for label, _ in pictures] for pictures in find_pictures(tmp_path)]
     assert labels == [sorted([*range(10), *range(10), 5]), list(range(10))]

@@ -116,9 +116,11 @@ def test_pictures_are_read_up_to_the_limit_of_pixels_that_are_decoded(tmp_path, 
 PEAK = """
 import os, re, sys
 os.cpu_count = lambda: 8
-from data_tocsv import InputError, read_images
-print(sum(not isinstance(pixels, InputError) for _, pixels in read_images(sys.argv[1:])))
-print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+from data_tocsv import InputError, read_images, run
+def main():
+    print(sum(not isinstance(pixels, InputError) for _, pixels in read_images(sys.argv[1:])))
+    print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+run(main)
 """
 
 

@@ -182,6 +182,7 @@ def result(*options):
 def test_the_same_command_gives_the_same_file_and_every_option_another(csvs, capsys):
     first = result(*csvs, "--epochs=2")
     assert result(*csvs, "--epochs=2", "--seed=1") == first
+    assert result(*csvs, "--epochs=2", "--batch-size=200") == result(*csvs, "--epochs=2", "--batch-size=999999")
     for option in "seed=0", "no-distortion", "momentum=0", "weight-decay=0", "batch-size=50", "epochs=3":
         assert result(*csvs, "--epochs=2", f"--{option}") != first, option
     assert capsys.readouterr() == ("", "")  # they are quiet
