@@ -7,11 +7,13 @@ background to 255 for full ink. A CSV row is `label,p0,...,p783`, without a head
 import argparse
 import contextlib
 import errno
+import functools
 import glob
 import io
 import math
 import os
 import re
+import shutil
 import signal
 import sys
 import threading
@@ -658,9 +660,9 @@ def run(main):
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
             signal.signal(number, lambda number, _: sys.exit(128 + number))  # an exception removes temporary files
     warnings.simplefilter("ignore")  # Pillow's, about odd files that it can read
+    Image.core.set_block_size(1 << 30)  # one block of memory per picture: threads do not give back many small ones
     status = 0
     try:
-    Image.core.set_block_size(1 << 30)  # one block of memory per picture: threads do not give back many small ones
         if sys.version_info < (3, 10):  # noqa: UP036
             raise InputError("Python 3.10 or newer is needed")
         status = main()
@@ -686,11 +688,25 @@ def run(main):
 
 
 def make_parser(description, epilog):
-    """Return an argparse parser with the option that the three scripts share."""
+    """Return an argparse parser with what the scripts share: the option -q, and types for the names of output files."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=description, epilog=epilog, formatter_class=layout, allow_abbrev=False)
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, notes or summary")
+    for suffix in ".csv", ".npz", ".png":  # type=".csv" is then a file to write
+        parser.register("type", suffix, functools.partial(check_output, suffix=suffix))
     return parser
+
+
+def check_output(path, suffix=""):
+    """Return the path of a file to write. Raises an error before the work if it could not be written after it."""
+    if not path.lower().endswith(suffix):  # it might be a picture
+        raise argparse.ArgumentTypeError(f"{path} does not end in {suffix}")
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "no such folder", folder)
+    with contextlib.suppress(FileNotFoundError):
+        open(path, "r+b").close()  # is it a folder, read-only, or open in Excel?
+    return path
 
 
 @contextlib.contextmanager
@@ -698,10 +714,10 @@ def replacing(path, mode="wb", **options):
     """Open a temporary file that replaces `path` if the block ends without an error: never half a file."""
     target = os.path.realpath(path)  # a link stays, what it leads to is replaced
     temporary = f"{target}.{os.getpid()}.new"
-    if os.path.isdir(target):  # seen before the work, not after it
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     try:
         with open(temporary, mode, **options) as file:
+            with contextlib.suppress(OSError):  # what others must not read stays so
+                shutil.copymode(target, temporary)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -817,9 +833,11 @@ def main(argv=None):
         if not pictures:
             folders = ", ".join(args.folders)
             raise InputError(f"{folders}: no {word} pictures: name another folder, too, such as datasets/sample")
+    if not os.path.isdir(args.output):
+        os.mkdir(check_output(args.output))
     unread = 0
     with contextlib.ExitStack() as stack:  # both are written before either is replaced
-        files = [stack.enter_context(replacing(target)) for target in targets]
+        files = [stack.enter_context(replacing(check_output(target))) for target in targets]
         for target, file, pictures in zip(targets, files, (training, testing)):
             count = write_rows(file, pictures, quiet=args.quiet, desc=os.path.basename(target), unit=" pictures")
             if not count:

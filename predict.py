@@ -157,14 +157,9 @@ def parse_args(argv):
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="picture, folder, or - for paths from stdin, 1 per line")
     add("--network", metavar="NPZ", help="network to use (default: network.npz in this folder, else beside predict.py)")
-    add("-o", "--output", metavar="CSV", help="also write path,digit,confidence,p0,...,p9 to this file")
-    add("--sheet", metavar="PNG", help=f"draw up to {ON_SHEET} pictures and answers, wrong and doubtful ones first")
+    add("-o", "--output", type=".csv", metavar="CSV", help="also write path,digit,confidence,p0,...,p9 to this file")
+    add("--sheet", type=".png", metavar="PNG", help=f"draw up to {ON_SHEET} pictures and answers, the worst first")
     args = parser.parse_args(argv)
-    for name, suffix in (args.output, ".csv"), (args.sheet, ".png"):
-        if name and not name.lower().endswith(suffix):  # it might be a picture
-            parser.error(f"{name} does not end in {suffix}")
-        if name and not os.path.isdir(os.path.dirname(name) or "."):
-            raise InputError(f"{name}: no such folder")
     args.outputs = [path for path in (args.output, args.sheet) if path]
     args.alone = len(args.paths) == 1 and args.paths[0] != "-" and not os.path.isdir(args.paths[0])
     return args

@@ -232,7 +232,7 @@ def parse_args(argv):
     add = parser.add_argument
     add("--train", default=TRAIN_CSV, metavar="CSV", help="training images (default: %(default)s)")
     add("--test", default=TEST_CSV, metavar="CSV", help="test images (default: %(default)s)")
-    add("-o", "--output", default=NETWORK, metavar="NPZ", help="where to save the network (default: %(default)s)")
+    add("-o", "--output", type=".npz", default=NETWORK, metavar="NPZ", help="network to save (default: %(default)s)")
     add("--epochs", type=int, help="passes over the training images (default: %(default)s)")
     add("--learning-rate", type=float, help="step size; the gradients of a batch are summed (default: %(default)s)")
     add("--batch-size", type=int, help="images per step (default: %(default)s)")
@@ -243,8 +243,6 @@ def parse_args(argv):
     add("--seed", type=int, default=1, help="random seed (default: %(default)s)")
     parser.set_defaults(**train.__kwdefaults__)  # the options that train() has
     args = parser.parse_args(argv)
-    if not args.output.lower().endswith(".npz"):  # it might be a CSV file
-        parser.error(f"argument -o: {args.output} does not end in .npz")
     for name in "epochs", "batch_size", "learning_rate", "momentum", "weight_decay", "seed":
         value, zero = getattr(args, name), name in ("momentum", "weight_decay", "seed")  # these may be 0
         if not (0 < value < 1e9 or (zero and value == 0)):  # nor NaN

@@ -104,10 +104,19 @@ def test_the_rows_of_several_folders_follow_one_another(folder, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="not everyone may make links")
-def test_a_link_in_place_of_the_output_stays(folder):
+def test_a_link_in_place_of_the_output_stays_and_a_private_file_private(folder):
     os.symlink("elsewhere.csv", "train_images.csv")
+    Path("elsewhere.csv").touch(0o600)
     convert(folder, "-o", ".")
     assert os.path.islink("train_images.csv") and len(read_csv("elsewhere.csv")[0]) == 20
+    assert os.stat("elsewhere.csv").st_mode & 0o777 == 0o600
+
+
+def test_the_output_folder_is_made_but_not_the_one_above_it(folder):
+    convert(folder, "-o", "new/")
+    assert sorted(os.listdir("new")) == ["test_images.csv", "train_images.csv"]
+    with pytest.raises(FileNotFoundError, match="no such folder: .*above'"):
+        convert(folder, "-o", "above/new")
 
 
 @pytest.mark.skipif("MNIST_JPG" not in os.environ, reason="MNIST_JPG does not name the folder of MNIST's JPGs")
@@ -183,8 +192,8 @@ def test_a_folder_that_cannot_be_listed_is_reported(folder, monkeypatch, capsys)
         (lambda d: (d / "train2" / "0").mkdir(parents=True), 'digits: several sub-folders with "train" in their'),
         (lambda d: shutil.rmtree(d / "testing" / "3"), "testing: no sub-folder 3: make all of 0 to 9"),
         (lambda d: [path.write_text("x") for path in d.glob("testing/*/*")], "none of its 10 pictures can be read"),
-        (lambda d: os.mkdir("train_images.csv"), "Is a directory: .*train_images.csv"),
-        (lambda d: os.mkdir("test_images.csv"), "Is a directory: .*test_images.csv"),
+        (lambda d: os.mkdir("train_images.csv"), "(directory|denied): .*train_images.csv"),
+        (lambda d: os.mkdir("test_images.csv"), "(directory|denied): .*test_images.csv"),
     ],
 )
 def test_folders_that_cannot_be_used_change_nothing(folder, tmp_path, spoil, message):

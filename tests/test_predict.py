@@ -234,10 +234,10 @@ def test_bad_pictures_are_reported_and_the_others_read(ask):
 UNUSABLE = {
     "empty": "empty: no pictures",
     "-": "-: no pictures",
-    "- -q": "- expects paths, one a line",  # not a picture
-    "mixed -o missing/answers.csv": "missing/answers.csv",
-    "mixed --sheet missing/s.png": "missing/s.png",
-    "mixed -o folder.csv": "Is a directory: 'folder.csv'",
+    "- -q": "- expects paths, one a line, as UTF-8",  # not a picture
+    "mixed -o missing/answers.csv": "no such folder: .*missing'",
+    "mixed --sheet missing/s.png": "no such folder: .*missing'",
+    "mixed -o folder.csv": "(directory|denied): 'folder.csv'",
 }
 
 

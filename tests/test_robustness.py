@@ -32,7 +32,7 @@ def jobs(tmp_path, network):
 
 @posix
 @pytest.mark.parametrize("script", ["data_tocsv.py", "train_network.py", "predict.py"])
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
 def test_a_signal_at_any_moment_leaves_whole_files(tmp_path, jobs, script, name):
     (args, output, is_whole), number = jobs[script], getattr(signal, name)
     (tmp_path / output).write_bytes(b"old")

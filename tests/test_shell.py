@@ -98,6 +98,12 @@ def test_an_error_is_one_line_and_status_2(tmp_path):
 
 
 @posix
+def test_nohup_keeps_a_command_alive():
+    hang_up = "import os, signal, data_tocsv; data_tocsv.run(lambda: os.kill(os.getpid(), signal.SIGHUP))"
+    subprocess.run(["nohup", sys.executable, "-c", hang_up], cwd=REPO, stdin=subprocess.DEVNULL, check=True)
+
+
+@posix
 def test_closed_standard_input_is_an_error(digits):
     line = error_line(run("predict.py", "-", cwd=digits, preexec_fn=lambda: os.close(0)))
     assert line == "predict.py: error: -: standard input is closed"
