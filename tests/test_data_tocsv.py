@@ -294,12 +294,3 @@ def test_a_wrong_csv_file_is_refused_with_the_line(tmp_path, text, line):
     fault = f"line {line}: expected a digit and 784 whole numbers from 0 to 255" if line else "no rows"
     with pytest.raises(InputError, match=f"x.csv: {fault}$"):
         read(tmp_path / "x.csv", text)
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="no /dev/fd here")
-def test_a_pipe_with_a_wrong_line_is_refused_with_the_line():
-    ours, theirs = os.pipe()
-    os.write(theirs, (TEXT + "1,2,3\n").encode())
-    os.close(theirs)
-    with pytest.raises(InputError, match="line 4: expected"):
-        read_csv(f"/dev/fd/{ours}")

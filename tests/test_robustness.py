@@ -49,8 +49,7 @@ def test_a_signal_at_any_moment_leaves_whole_files(tmp_path, jobs, script, name)
         _, err = process.communicate(timeout=30)
     assert "Traceback" not in err and "Exception ignored" not in err, err
     assert process.returncode in (0, 128 + number, -number), err
-    if process.returncode == 130 and script == "train_network.py":
-        assert re.search(r"interrupted: (network.npz holds epoch \d+ of 1000|nothing was saved)\n", err), err
+    assert ("interrupted" in err) == (process.returncode == 130), err
     assert (tmp_path / output).read_bytes() == b"old" or is_whole(tmp_path / output)
     left = set(os.listdir(tmp_path)) - {"rows.csv", "train_images.csv", "test_images.csv", output}
     if name == "SIGKILL":
