@@ -275,7 +275,7 @@ def test_a_broken_name_as_windows_allows_it_is_reported_and_written(ask, monkeyp
     assert Path("a.csv").read_text(encoding="utf-8", errors="surrogatepass").endswith("\n\ud800.jpg" + 12 * "," + "\n")
 
 
-NAMES = [b"two words.jpg", b"tab\there.jpg", b"new\nline.jpg", b"cr\rhere.jpg", b"'\"$(x)`.jpg", b"-q", b"--help.jpg"]
+NAMES = [b"two, words.jpg", b"tab\there.jpg", b"new\nline.jpg", b"cr\rhere.jpg", b"\"'$(x)`.jpg", b"-q", b"--help.jpg"]
 NAMES += [b"\xff\xfe.jpg"] if sys.platform == "linux" else []  # macOS refuses it
 NAMES += [b"\x1b[31mred.jpg", *map(str.encode, ("\x9b31mred.jpg", "\U0001f642.jpg", "4\u202fPM.jpg", "\u0663.jpg"))]
 
@@ -286,10 +286,11 @@ def test_any_name_is_read_and_printed_on_one_line(digits):
     names, utf8 = [os.fsdecode(name) for name in NAMES], {"errors": "surrogateescape"}
     for name in names:
         shutil.copy(drawn(4), os.path.join("odd", name))
-    result = run("predict.py", "-o", "a.csv", "--sheet", "a.png", "odd", cwd=digits, check=0, **utf8)
+    result = run("predict.py", "--sheet", "a.png", "odd", cwd=digits, check=0, **utf8)
     shown = {re.sub("[\t\n\r\x1b\x9b]", lambda match: repr(match[0])[1:-1], name) for name in names}
     assert {line.rsplit("\t", 2)[0] for line in result.stdout.split("\n")} == {"", *("odd/" + name for name in shown)}
-    with open("a.csv", encoding="utf-8", newline="", **utf8) as file:
-        assert {row[0] for row in csv.reader(file)} == {"path", *("odd/" + name for name in names)}
-    result = run("predict.py", "--network", "../network.npz", "--", *names, cwd=digits / "odd", check=0, **utf8)
+    args = ["--network", "../network.npz", "-o", "../a.csv", "--", *names]
+    result = run("predict.py", *args, cwd=digits / "odd", check=0, **utf8)
     assert {line.rsplit("\t", 2)[0] for line in result.stdout.split("\n")} == {"", *shown}
+    with open("a.csv", encoding="utf-8", newline="", **utf8) as file:
+        assert [row[0] for row in csv.reader(file)] == ["path", *names]

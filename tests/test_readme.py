@@ -38,7 +38,7 @@ def test_every_script_and_option_that_is_named_exists_and_help_has_an_example_an
     commands = [shlex.split(part)[1:] for part in parts if re.match(r"\s*python \S+\.py", part)]
     usage = {script: run(script, "-h", cwd=tmp_path, check=0).stdout for script, *_ in commands}
     for script in "data_tocsv.py", "train_network.py", "predict.py":
-        assert f"python {script}" in usage[script] and "default" in usage[script]
+        assert f"python {script} " in usage[script].split("\noptions:\n")[1] and "default" in usage[script]
     for script, *words in commands:
         for option in words:
             assert not option.startswith("-") or option in ("-", *re.split(r"[\s,\[\]]+", usage[script])), option
