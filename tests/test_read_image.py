@@ -386,7 +386,7 @@ def test_a_picture_of_any_shape_is_read_or_refused(size, mode):
     assert max(open_image(picture).size) < 512
 
 
-# Photographed scenes.
+# Rendered scenes.
 
 CHOSEN = {  # scenes and seeds that are not read without what their line names
     "light sheets": ["sheet 0", "sheet on light wood 0", "sheet seen at an angle 0"],
@@ -408,7 +408,7 @@ CHOSEN = {  # scenes and seeds that are not read without what their line names
 
 
 @pytest.mark.parametrize("reason", CHOSEN)
-def test_photographed_digits_are_found(tmp_path, reason):
+def test_digits_in_rendered_scenes_are_found(tmp_path, reason):
     found = []
     for scene in CHOSEN[reason]:
         name, seed = scene.rsplit(maxsplit=1)
