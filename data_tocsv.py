@@ -22,13 +22,17 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, product
 
-import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageOps, UnidentifiedImageError
+try:
+    import numpy as np
+    from PIL import Image, ImageDraw, ImageFilter, ImageOps, UnidentifiedImageError
+except ModuleNotFoundError as error:
+    first = "python3 -m venv .venv && . .venv/bin/activate && pip install -r requirements.txt"
+    print(f"{os.path.basename(sys.argv[0])}: error: {error}: begin as README.md says: {first}", file=sys.stderr)
+    sys.exit(2)
 
 SIZE = 28  # pixels a side
 PIXELS = SIZE * SIZE
 DIGITS = [str(digit) for digit in range(10)]
-LAYOUT = "a folder must hold training/0 ... training/9, testing/0 ... testing/9, or both"
 TRAIN_CSV = "datasets/train_images.csv"
 TEST_CSV = "datasets/test_images.csv"
 
@@ -595,6 +599,12 @@ def walk(folder):
     yield from unlisted
 
 
+def label_of(path):
+    """Return the digit (int) that a picture's folder is named after, or the nearest folder above that is; or None."""
+    folders = os.path.dirname(os.path.abspath(path)).split(os.sep)
+    return next((int(name) for name in reversed(folders) if name in DIGITS), None)
+
+
 def natural(name):
     """Return a sort key that compares the numbers in names by value, and equal ones (1 and 01) as text."""
     parts = re.split("([0-9]+)", name)
@@ -722,6 +732,8 @@ def replacing(path, mode="wb", **options):
             file.flush()
             os.fsync(file.fileno())
         move(temporary, target)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt("older files are kept") from error
     except OSError as error:
         if error.filename in (None, temporary):  # else it is another file's
             error.filename = path
@@ -791,10 +803,13 @@ def find_pictures(folder):
         for part, digit in product(parts, DIGITS):
             if not os.path.isdir(os.path.join(part, digit)):
                 raise InputError(f"{part}: no sub-folder {digit}: make all of 0 to 9, even if empty")
-            pictures += [(int(digit), path) for path in walk(os.path.join(part, digit))]
+            pictures += [(label_of(path), path) for path in walk(os.path.join(part, digit))]
     if not any(found):
-        empty = ", ".join(training + testing)
-        reason = f"0 to 9 in {empty} are empty" if empty else f"no train or test folder in it holds 0 to 9: {LAYOUT}"
+        reason = "it must hold training/0 ... training/9, testing/0 ... testing/9, or both"
+        if training + testing:
+            reason = f"0 to 9 in {', '.join(training + testing)} are empty"
+        elif os.path.isdir(os.path.join(folder, "0")):
+            reason = "give the folder above"
         raise InputError(f"{folder}: no pictures: {reason}")
     return found
 
@@ -845,9 +860,9 @@ def main(argv=None):
             unread += len(pictures) - count
             log(f"{target}: {count:,} rows", args.quiet)
     options = "" if args.output == "datasets" else f' --train "{targets[0]}" --test "{targets[1]}"'
-    if len(training) < 30_000:  # fewer pictures need more epochs
-        options += " --epochs 200"
-    log(f"next: python train_network.py{options}", args.quiet)
+    log(f"next: python train_network.py{options} --epochs 200", args.quiet)
+    if unread:
+        log(f"{unread:,} not read: exit status 1", args.quiet)
     return 1 if unread else 0
 
 

@@ -1,7 +1,6 @@
 """Train a 784-256-64-10 neural network to read handwritten digits, with every step written out in NumPy.
 
-Layers 1 and 2 are hidden: only the next layer sees their outputs. That they have 256 and 64 units is a choice.
-Notation: an image is a column, so a batch of n images, those of one step, is a matrix with n columns.
+Notation: an image is a column, so a batch, the n images of one step, has n columns. 256 and 64 units are a choice.
 
     X          (784, n)                the images; pixels are 0 to 1
     W1, b1     (256, 784), (256, 1)    weights and biases of layer 1, a row for each unit; likewise W2, b2 and W3, b3
@@ -23,10 +22,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 if __name__ == "__main__":  # before NumPy is imported
     os.environ.update(OPENBLAS_NUM_THREADS="1", VECLIB_MAXIMUM_THREADS="1")  # same result on any number of cores
+    from data_tocsv import run  # the first import: it says what to do where NumPy is missing
 
 import numpy as np
 
-from data_tocsv import SIZE, TEST_CSV, TRAIN_CSV, InputError, log, make_parser, progress, read_csv, replacing, run, say
+from data_tocsv import SIZE, TEST_CSV, TRAIN_CSV, InputError, log, make_parser, progress, read_csv, replacing, say
 
 # The network. One layer more changes SHAPES, the notation, `forward`, `backward`, `sgd_step` and README's table.
 
@@ -36,8 +36,7 @@ NETWORK = "network.npz"
 
 def init_params(rng):
     """Return a new network: biases 0, weights from a normal distribution with variance 2 / inputs (He et al. 2015)."""
-    # Random, as units that start alike get the same gradients and stay alike. With 2 / inputs, values neither grow nor
-    # fade from layer to layer: the sum of n inputs has n times the variance of one, and ReLU halves the mean square.
+    # Random, as units that start alike stay alike. 2 / inputs, so that values do not grow or fade from layer to layer.
     params = {}
     for name, shape in SHAPES.items():
         scale = np.sqrt(2 / shape[1]) if name[0] == "w" else 0
@@ -112,11 +111,10 @@ def train(
     params, pixels, labels, rng, quiet=True, *,
     epochs=10, learning_rate=0.001, batch_size=128, momentum=0.9, weight_decay=0.001, distortion=True,
 ):  # fmt: skip
-    """Train a network by stochastic gradient descent, in place; yield the mean loss after every epoch.
+    """Train a network by stochastic gradient descent, in place; yield the distorted images' mean loss every epoch.
 
-    pixels: (n, 784) uint8; labels: (n,) uint8; epochs: passes over all images; learning_rate: per image, so that a step
-    is learning_rate times the sum of the batch's gradients (Goyal et al. 2017). The loss is that of the distorted
-    images. Raises InputError if training diverges.
+    pixels: (n, 784) uint8; labels: (n,) uint8; learning_rate: per image, so that a step is learning_rate times the sum
+    of the batch's gradients (Goyal et al. 2017). Raises InputError if training diverges.
     """
     batch_size = min(batch_size, len(labels))
     steps = len(range(0, len(labels), batch_size))  # in an epoch
@@ -269,15 +267,13 @@ def main(argv=None):
     test_labels, test_pixels = read_csv(args.test)
     note = f"; {args.output} will be replaced" if os.path.exists(args.output) else ""
     log(f"{len(train_labels):,} training images, {len(test_labels):,} test images{note}", args.quiet)
-    if os.path.realpath(args.train) == os.path.realpath(args.test) or os.path.basename(args.train).startswith("test"):
-        log("warning: --train looks like the test images: test accuracy then means little", args.quiet)
     options = {name: getattr(args, name) for name in train.__kwdefaults__}
     start, left = time.perf_counter(), "nothing was saved"
     try:
         for epoch, loss in enumerate(train(params, train_pixels, train_labels, rng, args.quiet, **options), 1):
             with replacing(args.output) as file:
                 save_network(params, file)
-            left = f"{args.output} holds epoch {epoch} of {args.epochs}"
+            left = f'{args.output} holds epoch {epoch} of {args.epochs}: go on with --resume "{args.output}"'
             accuracy = np.mean(classify(params, test_pixels).argmax(axis=0) == test_labels)
             seconds = time.perf_counter() - start
             line = f"epoch {epoch}/{args.epochs}: loss {loss:.4f}, test accuracy {accuracy:.2%}, {seconds:.1f} s"

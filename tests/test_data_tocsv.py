@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -76,9 +77,9 @@ def test_the_usual_names_of_folders_are_understood(tmp_path, train, test):
     make_folders(tmp_path, train, test)
     os.mkdir(tmp_path / "tests of mine")  # it holds none of 0 to 9
     os.makedirs(tmp_path / ".training-backup" / "0")
-    shutil.copytree(tmp_path / test / "2", tmp_path / train / "5" / "2")  # what it holds are fives
-    labels = [[label for label, _ in pictures] for pictures in find_pictures(tmp_path)]
-    assert labels == [sorted([*range(10), *range(10), 5]), list(range(10))]
+    shutil.copytree(tmp_path / test / "2", tmp_path / train / "5" / "2")  # the nearest folder counts
+    labels = [sorted(label for label, _ in pictures) for pictures in find_pictures(tmp_path)]
+    assert labels == [sorted([*range(10), *range(10), 2]), list(range(10))]
 
 
 def test_mnist_is_taken_before_the_sample_where_both_are_there(tmp_path, monkeypatch, capsys):
@@ -121,7 +122,7 @@ def test_the_output_folder_is_made_but_not_the_one_above_it(folder):
 
 @pytest.mark.skipif("MNIST_JPG" not in os.environ, reason="MNIST_JPG does not name the folder of MNIST's JPGs")
 def test_all_of_mnist_is_written_as_pillow_decodes_it(tmp_path):
-    mnist = Path(os.environ["MNIST_JPG"])
+    mnist = Path(os.environ["MNIST_JPG"]).resolve()
     run("data_tocsv.py", mnist, "-o", ".", "-q", cwd=tmp_path, check=0)
     for word, csv, count in (("train", "train_images.csv", 60_000), ("test", "test_images.csv", 10_000)):
         (part,) = (path for path in mnist.iterdir() if word in path.name)
@@ -158,8 +159,10 @@ def test_bad_pictures_are_reported_with_the_reason_and_the_others_converted(fold
         (bad / "link.jpg").symlink_to("nowhere")
         os.mkfifo(bad / "pipe.jpg")
         reasons |= {"link": "No such file", "pipe": "neither a file nor a folder"}
-    result = run("data_tocsv.py", "digits", "-o", ".", "-q", cwd=tmp_path, check=1)
-    lines = sorted(result.stderr.splitlines())
+    result = run("data_tocsv.py", "digits", "-o", ".", cwd=tmp_path, check=1)
+    *lines, rows, _, _, last = result.stderr.splitlines()
+    assert last == f"data_tocsv.py: {len(reasons)} not read: exit status 1"
+    lines.sort()
     for line, (name, reason) in zip(lines, sorted(reasons.items()), strict=True):
         path = os.path.join("digits", "training", "4", f"{name}.jpg")
         assert line.startswith(f"data_tocsv.py: {path}: {reason}"), line
@@ -206,10 +209,18 @@ def test_folders_that_cannot_be_used_change_nothing(folder, tmp_path, spoil, mes
     assert old.read_text() == "old" and sorted(os.listdir()) == before
 
 
-def test_a_folder_that_adds_nothing_is_an_error(folder):
-    reason = "no train or test folder in it holds 0 to 9: a folder must hold training/0 ... training/9"
-    with pytest.raises(InputError, match=f"digits.training: no pictures: {reason}"):
-        convert("digits", "digits/training", "-o", ".")
+@pytest.mark.parametrize("name, reason", [("digits/training", "give the folder above"), (".", "it must hold train")])
+def test_a_folder_that_adds_nothing_is_an_error(folder, name, reason):
+    with pytest.raises(InputError, match=f"{name}: no pictures: {reason}"):
+        convert("digits", name, "-o", ".")
+
+
+def test_an_interruption_says_that_older_files_are_kept(folder, monkeypatch):
+    convert("digits", "-o", ".", "-q")
+    monkeypatch.setattr(data_tocsv, "to_csv", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt, match="older files are kept"):
+        convert("digits", "-o", ".", "-q")
+    assert len(read_csv("train_images.csv")[0]) == 20
 
 
 # Many pictures.

@@ -16,6 +16,7 @@ from conftest import REPO, SAMPLE, command, error_line, posix, run, write_random
 
 import data_tocsv
 
+SCRIPTS = ["data_tocsv.py", "train_network.py", "predict.py", "datasets/download_mnist.py", "datasets/draw_sample.py"]
 full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 
 
@@ -95,6 +96,16 @@ def test_an_error_is_one_line_and_status_2(tmp_path):
 def test_nohup_keeps_a_command_alive():
     hang_up = "import os, signal, data_tocsv; data_tocsv.run(lambda: os.kill(os.getpid(), signal.SIGHUP))"
     subprocess.run(["nohup", sys.executable, "-c", hang_up], cwd=REPO, stdin=subprocess.DEVNULL, check=True)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("module", ["numpy", "PIL"])
+def test_a_missing_package_is_an_error_that_names_the_readme_s_first_command(tmp_path, script, module):
+    (tmp_path / f"{module}.py").write_text(f"raise ModuleNotFoundError('no {module}')")
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    start, install = error_line(run(script, cwd=tmp_path, env=env)).split(": begin as README.md says: ")
+    assert start == f"{os.path.basename(script)}: error: no {module}"
+    assert f"```sh\n{install} &&\n" in (REPO / "README.md").read_text("utf-8")
 
 
 @posix
