@@ -114,8 +114,9 @@ def draw_sheet(answers):
     shared = os.path.commonprefix([path for path, _, _ in answers]).rfind(os.sep) + 1  # in folders that all share
     for index, (path, pixels, p) in enumerate(answers):
         x, y = 8 + index % 10 * TILE[0], 8 + index // 10 * TILE[1]
-        name = unicodedata.normalize("NFKD", path[shared:].replace(os.sep, "/"))  # takes accents off the letters
-        name = repr(name.encode("ascii", "ignore"))[2:-1]  # Pillow's font has no others; no control characters
+        name = unicodedata.normalize("NFKD", path[shared:].replace(os.sep, "/"))  # accents after their letters
+        name = re.sub("[\u0300-\u036f]", "", name).encode("ascii", "replace")  # Pillow's font has no others
+        name = repr(name)[2:-1]  # without control characters
         draw.text((x, y + 114), name if len(name) <= 30 else f"{name[:9]}...{name[-18:]}", "grey")
         with contextlib.suppress(ValueError):  # unreadable, or too narrow
             sheet.paste(ImageOps.contain(open_image(path), (112, 112)), (x, y))
