@@ -832,7 +832,7 @@ def main(argv=None):
     parser = make_parser(
         "Turn folders of digit pictures into train_images.csv and test_images.csv.",
         "A FOLDER holds a sub-folder with train in its name, one with test, or both; each has sub-folders 0 to 9.\n"
-        "Several FOLDERs are put together; one given twice counts twice.\n\n"
+        "Several FOLDERs are put together; one given twice counts twice. Linked sub-folders are left out.\n\n"
         "examples: python data_tocsv.py datasets/sample\n"
         "          python data_tocsv.py datasets/mnist my_digits",
     )

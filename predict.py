@@ -153,7 +153,7 @@ def parse_args(argv):
         "Windows (cmd): chcp 65001 && dir /s /b photos\\*.jpg | python predict.py -o answers.csv -",
     )
     add = parser.add_argument
-    add("paths", nargs="+", metavar="PATH", help="picture, folder (not those it links to), or - for paths from stdin")
+    add("paths", nargs="+", metavar="PATH", help="picture, folder, or - for paths from stdin, 1 per line")
     add("--network", metavar="NPZ", help="network to use (default: network.npz in this folder, else beside predict.py)")
     add("-o", "--output", type=".csv", metavar="CSV", help="also write path,digit,confidence,p0,...,p9 to this file")
     add("--sheet", type=".png", metavar="PNG", help=f"draw up to {ON_SHEET} pictures and answers, the worst first")
