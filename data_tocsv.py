@@ -7,11 +7,13 @@ background to 255 for full ink. A CSV row is `label,p0,...,p783`, without a head
 import argparse
 import contextlib
 import errno
+import functools
 import glob
 import io
 import math
 import os
 import re
+import shutil
 import signal
 import sys
 import threading
@@ -20,13 +22,17 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, product
 
-import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageOps, UnidentifiedImageError
+try:
+    import numpy as np
+    from PIL import Image, ImageDraw, ImageFilter, ImageOps, UnidentifiedImageError
+except ModuleNotFoundError as error:
+    first = "python3 -m venv .venv && . .venv/bin/activate && pip install -r requirements.txt"
+    print(f"{os.path.basename(sys.argv[0])}: error: {error}: begin as README.md says: {first}", file=sys.stderr)
+    sys.exit(2)
 
 SIZE = 28  # pixels a side
 PIXELS = SIZE * SIZE
 DIGITS = [str(digit) for digit in range(10)]
-LAYOUT = "a folder must hold training/0 ... training/9, testing/0 ... testing/9, or both"
 TRAIN_CSV = "datasets/train_images.csv"
 TEST_CSV = "datasets/test_images.csv"
 
@@ -88,8 +94,9 @@ def open_image(path, side=256):
             if not all(path.size):
                 raise InputError("has no pixels")
             return simplify(path.copy(), side)
-        if not os.path.isfile(path) and os.path.exists(path):  # opening a pipe would block
-            raise InputError("neither a file nor a folder that can be listed")
+        if not os.path.isfile(path):  # opening a pipe would block
+            there = os.path.exists(path)
+            raise InputError("neither a file nor a folder that can be listed" if there else "No such file or directory")
         with opening:  # Pillow's own limit is the whole program's; MAX_PIXELS limits what is decoded
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             try:
@@ -626,7 +633,6 @@ def read_images(paths, batch=32):
     pixels: (784,) uint8; batch: paths taken at a time. Large files are read in threads: Pillow decodes in parallel.
     """
     paths = iter(paths)
-    Image.core.set_block_size(1 << 30)  # one block of memory per picture: threads do not give back many small ones
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         while some := list(islice(paths, batch)):
             yield from (pool.map if any(map(is_large, some)) else map)(try_image, some)
@@ -653,12 +659,18 @@ def walk(folder):
 
     Hidden, temporary and system files, and links to folders, are skipped; a folder that cannot be listed is yielded.
     """
-    skipped = re.compile(r"\.|.*\.[0-9]+\.new$|thumbs\.db$|desktop\.ini$", re.IGNORECASE)
+    skipped = re.compile(r"\.|.*\.[0-9]+\.new$|(eh)?thumbs\.db$|desktop\.ini$", re.IGNORECASE)
     unlisted = []
     for parent, folders, files in os.walk(folder, onerror=lambda error: unlisted.append(error.filename)):
         folders[:] = sorted((name for name in folders if name[0] != "."), key=natural)
         yield from (os.path.join(parent, name) for name in sorted(files, key=natural) if not skipped.match(name))
     yield from unlisted
+
+
+def label_of(path):
+    """Return the digit (int) that a picture's folder is named after, or the nearest folder above that is; or None."""
+    folders = os.path.dirname(os.path.abspath(path)).split(os.sep)
+    return next((int(name) for name in reversed(folders) if name in DIGITS), None)
 
 
 def natural(name):
@@ -719,10 +731,14 @@ def run(main):
     for stream, encoding in (sys.stdin, "utf-8-sig"), (sys.stdout, "utf-8"), (sys.stderr, "utf-8"):
         if isinstance(stream, io.TextIOWrapper):  # -sig: PowerShell starts with a byte order mark
             stream.reconfigure(encoding=encoding, errors="surrogateescape")  # file names may be any bytes
-    if os.name == "nt":  # no shell there expands * and ?
-        sys.argv = sum((sorted(glob.glob(word.replace("[", "[[]"))) or [word] for word in sys.argv), [])
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, so that temporary files are removed
+    if os.name == "nt":  # no shell there expands * and ?, and "photos\" ends in a quote
+        words = [word.strip('"') for word in sys.argv]
+        sys.argv = sum((sorted(glob.glob(word.replace("[", "[[]"))) or [word] for word in words), [])
+    for number in signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM):  # Windows has no SIGHUP
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, lambda number, _: sys.exit(128 + number))  # an exception removes temporary files
     warnings.simplefilter("ignore")  # Pillow's, about odd files that it can read
+    Image.core.set_block_size(1 << 30)  # one block of memory per picture: threads do not give back many small ones
     status = 0
     try:
         if sys.version_info < (3, 10):  # noqa: UP036
@@ -737,20 +753,38 @@ def run(main):
         status = 2
     except OSError as error:
         closed = os.name == "nt" and error.errno == errno.EINVAL and not error.filename  # a closed pipe (cpython#79935)
-        if closed or isinstance(error, BrokenPipeError):  # its reader (head, say) has had enough: drop the rest
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        else:
+        if not closed and not isinstance(error, BrokenPipeError):  # else its reader (head, say) has had enough
             log(f"error: {error.filename or 'output'}: {error.strerror or error}")
             status = 2
+    finally:
+        for stream in sys.stdout, sys.stderr:
+            try:
+                stream.flush()
+            except OSError:  # drop the rest, or Python tries again at exit, complains, and changes the status to 120
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(status)
 
 
 def make_parser(description, epilog):
-    """Return an argparse parser with the option that the three scripts share."""
+    """Return an argparse parser with what the scripts share: the option -q, and types for the names of output files."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=description, epilog=epilog, formatter_class=layout, allow_abbrev=False)
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, notes or summary")
+    for suffix in ".csv", ".npz", ".png":  # type=".csv" is then a file to write
+        parser.register("type", suffix, functools.partial(check_output, suffix=suffix))
     return parser
+
+
+def check_output(path, suffix=""):
+    """Return the path of a file to write. Raises an error before the work if it could not be written after it."""
+    if not path.lower().endswith(suffix):  # it might be a picture
+        raise argparse.ArgumentTypeError(f"{path} does not end in {suffix}")
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "no such folder", folder)
+    with contextlib.suppress(FileNotFoundError):
+        open(path, "r+b").close()  # is it a folder, read-only, or open in Excel?
+    return path
 
 
 @contextlib.contextmanager
@@ -758,14 +792,16 @@ def replacing(path, mode="wb", **options):
     """Open a temporary file that replaces `path` if the block ends without an error: never half a file."""
     target = os.path.realpath(path)  # a link stays, what it leads to is replaced
     temporary = f"{target}.{os.getpid()}.new"
-    if os.path.isdir(target):  # seen before the work, not after it
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     try:
         with open(temporary, mode, **options) as file:
+            with contextlib.suppress(OSError):  # what others must not read stays so
+                shutil.copymode(target, temporary)
             yield file
             file.flush()
             os.fsync(file.fileno())
         move(temporary, target)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt("older files are kept") from error
     except OSError as error:
         if error.filename in (None, temporary):  # else it is another file's
             error.filename = path
@@ -824,7 +860,8 @@ def find_pictures(folder):
     They are in sub-folders 0 to 9 (or deeper) of a sub-folder with "train" in its name, or else with "test". Raises
     InputError if there are none, or if the folder is laid out otherwise.
     """
-    parts = [part for part in os.scandir(folder) if any(os.path.isdir(os.path.join(part, digit)) for digit in DIGITS)]
+    parts = [part for part in os.scandir(folder) if part.name[0] != "."]
+    parts = [part for part in parts if any(os.path.isdir(os.path.join(part, digit)) for digit in DIGITS)]
     training = [part.path for part in parts if "train" in part.name.lower()]
     testing = [part.path for part in parts if "test" in part.name.lower() and part.path not in training]
     found = [], []
@@ -834,10 +871,13 @@ def find_pictures(folder):
         for part, digit in product(parts, DIGITS):
             if not os.path.isdir(os.path.join(part, digit)):
                 raise InputError(f"{part}: no sub-folder {digit}: make all of 0 to 9, even if empty")
-            pictures += [(int(digit), path) for path in walk(os.path.join(part, digit))]
+            pictures += [(label_of(path), path) for path in walk(os.path.join(part, digit))]
     if not any(found):
-        empty = ", ".join(training + testing)
-        reason = f"0 to 9 in {empty} are empty" if empty else f"no train or test folder in it holds 0 to 9: {LAYOUT}"
+        reason = "it must hold training/0 ... training/9, testing/0 ... testing/9, or both"
+        if training + testing:
+            reason = f"0 to 9 in {', '.join(training + testing)} are empty"
+        elif os.path.isdir(os.path.join(folder, "0")):
+            reason = "give the folder above"
         raise InputError(f"{folder}: no pictures: {reason}")
     return found
 
@@ -860,7 +900,7 @@ def main(argv=None):
     parser = make_parser(
         "Turn folders of digit pictures into train_images.csv and test_images.csv.",
         "A FOLDER holds a sub-folder with train in its name, one with test, or both; each has sub-folders 0 to 9.\n"
-        "Several FOLDERs are put together.\n\n"
+        "Several FOLDERs are put together; one given twice counts twice. Linked sub-folders are left out.\n\n"
         "examples: python data_tocsv.py datasets/sample\n"
         "          python data_tocsv.py datasets/mnist my_digits",
     )
@@ -876,9 +916,11 @@ def main(argv=None):
         if not pictures:
             folders = ", ".join(args.folders)
             raise InputError(f"{folders}: no {word} pictures: name another folder, too, such as datasets/sample")
+    if not os.path.isdir(args.output):
+        os.mkdir(check_output(args.output))
     unread = 0
     with contextlib.ExitStack() as stack:  # both are written before either is replaced
-        files = [stack.enter_context(replacing(target)) for target in targets]
+        files = [stack.enter_context(replacing(check_output(target))) for target in targets]
         for target, file, pictures in zip(targets, files, (training, testing)):
             count = write_rows(file, pictures, quiet=args.quiet, desc=os.path.basename(target), unit=" pictures")
             if not count:
@@ -886,9 +928,9 @@ def main(argv=None):
             unread += len(pictures) - count
             log(f"{target}: {count:,} rows", args.quiet)
     options = "" if args.output == "datasets" else f' --train "{targets[0]}" --test "{targets[1]}"'
-    if len(training) < 30_000:  # fewer pictures need more epochs
-        options += " --epochs 200"
-    log(f"next: python train_network.py{options}", args.quiet)
+    log(f"next: python train_network.py{options} --epochs 200", args.quiet)
+    if unread:
+        log(f"{unread:,} not read: exit status 1", args.quiet)
     return 1 if unread else 0
 
 

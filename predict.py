@@ -8,19 +8,21 @@ import os
 
 if __name__ == "__main__":  # before NumPy is imported
     os.environ.update(OPENBLAS_NUM_THREADS="1", VECLIB_MAXIMUM_THREADS="1")  # the matrices are small
+    from data_tocsv import run  # the first import: it says what to do where NumPy is missing
 
 import contextlib
-import csv
 import heapq
+import re
 import sys
 import textwrap
+import unicodedata
 from collections import Counter
-from itertools import islice
+from itertools import islice, product
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-from data_tocsv import InputError, log, make_parser, open_image, progress, read_images, replacing, run, say, walk
+from data_tocsv import InputError, label_of, log, make_parser, open_image, progress, read_images, replacing, say, walk
 from train_network import NETWORK, classify, load_network
 
 BATCH = 32  # pictures that are read and classified at a time
@@ -59,7 +61,7 @@ def predict_folder(folder, network=None):
 
 def find_network():
     """Return the path of network.npz: in the current folder or, if there is none, beside this script."""
-    beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), NETWORK)
+    beside = os.path.join(os.path.dirname(os.path.realpath(__file__)), NETWORK)
     return beside if os.path.exists(beside) and not os.path.exists(NETWORK) else NETWORK
 
 
@@ -77,12 +79,6 @@ def classify_pictures(paths, params, batch=BATCH, quiet=True, **options):
             yield path, pixels, None if isinstance(pixels, InputError) else next(answers)
 
 
-def label_of(path):
-    """Return the digit that the picture's folder is named after (int), or None."""
-    name = os.path.basename(os.path.dirname(path))
-    return int(name) if name in tuple("0123456789") else None
-
-
 def is_wrong(path, _, p):
     """Return whether the folder is named after another digit than the answer."""
     return p is not None and label_of(path) not in (None, p.argmax())
@@ -98,7 +94,7 @@ def find_paths(arguments):
             if not sys.stdin:
                 raise InputError("-: standard input is closed")
             if b"\0" in sys.stdin.buffer.peek():
-                raise InputError("- expects paths, one a line")
+                raise InputError("- expects paths, one a line, as UTF-8")
             yield from find_paths(line.rstrip("\r\n") for line in sys.stdin if line.strip() not in ("", "-"))
         elif os.path.isdir(argument):
             yield from walk(argument)
@@ -118,7 +114,9 @@ def draw_sheet(answers):
     shared = os.path.commonprefix([path for path, _, _ in answers]).rfind(os.sep) + 1  # in folders that all share
     for index, (path, pixels, p) in enumerate(answers):
         x, y = 8 + index % 10 * TILE[0], 8 + index // 10 * TILE[1]
-        name = repr(path[shared:].replace(os.sep, "/"))[1:-1]  # without control characters
+        name = unicodedata.normalize("NFKD", path[shared:].replace(os.sep, "/"))  # accents after their letters
+        name = re.sub("[\u0300-\u036f]", "", name).encode("ascii", "replace")  # Pillow's font has no others
+        name = repr(name)[2:-1]  # without control characters
         draw.text((x, y + 114), name if len(name) <= 30 else f"{name[:9]}...{name[-18:]}", "grey")
         with contextlib.suppress(ValueError):  # unreadable, or too narrow
             sheet.paste(ImageOps.contain(open_image(path), (112, 112)), (x, y))
@@ -151,20 +149,19 @@ def parse_args(argv):
         "One picture gives its digit. A folder, several paths or - give lines of path<TAB>digit<TAB>confidence.\n\n"
         "examples: python predict.py 7.jpg\n"
         "          python predict.py datasets/sample/testing\n"
-        "Linux, macOS: find photos -name '*.jpg' | python predict.py -o answers.csv -",
+        "Linux, macOS: find photos -name '*.jpg' | python predict.py -o answers.csv -\n"
+        "Windows (cmd): chcp 65001 && dir /s /b photos\\*.jpg | python predict.py -o answers.csv -",
     )
     add = parser.add_argument
     add("paths", nargs="+", metavar="PATH", help="picture, folder, or - for paths from stdin, 1 per line")
     add("--network", metavar="NPZ", help="network to use (default: network.npz in this folder, else beside predict.py)")
-    add("-o", "--output", metavar="CSV", help="also write path,digit,confidence,p0,...,p9 to this file")
-    add("--sheet", metavar="PNG", help=f"draw up to {ON_SHEET} pictures and answers, wrong and doubtful ones first")
+    add("-o", "--output", type=".csv", metavar="CSV", help="also write path,digit,confidence,p0,...,p9 to this file")
+    add("--sheet", type=".png", metavar="PNG", help=f"draw up to {ON_SHEET} pictures and answers, the worst first")
     args = parser.parse_args(argv)
-    for name, suffix in (args.output, ".csv"), (args.sheet, ".png"):
-        if name and not name.lower().endswith(suffix):  # it might be a picture
-            parser.error(f"{name} does not end in {suffix}")
-        if name and not os.path.isdir(os.path.dirname(name) or "."):
-            raise InputError(f"{name}: no such folder")
     args.outputs = [path for path in (args.output, args.sheet) if path]
+    for path, output in product(args.paths, args.outputs):
+        if os.path.isdir(path) and os.path.realpath(output).startswith(os.path.join(os.path.realpath(path), "")):
+            raise InputError(f"{output}: is in a folder that is read: write to another folder")
     args.alone = len(args.paths) == 1 and args.paths[0] != "-" and not os.path.isdir(args.paths[0])
     return args
 
@@ -178,12 +175,14 @@ def answer_pictures(args, params, pairs, table):
         if older and os.path.exists(path) and any(os.path.samefile(path, output) for output in older):
             raise InputError(f"{path}: would be read and overwritten: write to another folder")
         if p is None:
-            log(f"{'error: ' if args.alone and not args.outputs else ''}{path}: {pixels}")
+            log(f"{'error: ' if args.alone and not args.outputs else ''}{path or 'empty path'}: {pixels}")
         else:
             fields = [p.argmax()] if args.alone else [path, p.argmax(), f"{p.max():.4f}"]
             say(sys.stdout, *fields, ignore=OSError if args.outputs else ())  # the files must still be written
         if table:
-            table.writerow([path, *(12 * [""] if p is None else [p.argmax(), *(f"{x:.6f}" for x in (p.max(), *p))])])
+            name = '"' + path.replace('"', '""') + '"' if re.search('[",\r\n]', path) else path
+            numbers = 12 * [""] if p is None else [str(p.argmax()), *(f"{x:.6f}" for x in (p.max(), *p))]
+            table.write(",".join([name, *numbers]) + "\n")
         pairs[None if p is None else (label_of(path), p.argmax())] += 1
         yield path, pixels, p
 
@@ -199,12 +198,12 @@ def main(argv=None):
     with contextlib.ExitStack() as stack:  # an error leaves older files as they are
         if args.output:
             text = {"newline": "", "encoding": "utf-8", "errors": sys.getfilesystemencodeerrors()}
-            table = csv.writer(stack.enter_context(replacing(args.output, "w", **text)), lineterminator="\n")
-            table.writerow(["path", "digit", "confidence", *(f"p{digit}" for digit in range(10))])
+            table = stack.enter_context(replacing(args.output, "w", **text))
+            table.write("path,digit,confidence,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9\n")
         sheet = stack.enter_context(replacing(args.sheet)) if args.sheet else None
         answers = answer_pictures(args, params, pairs, table)
         shown = heapq.nsmallest(ON_SHEET, answers, key=lambda answer: rank(*answer))
-        unread = pairs.pop(None, 0)
+        total, unread = pairs.total(), pairs.pop(None, 0)
         if not pairs and (args.outputs or not shown) and not any(os.path.exists(path) for path, _, _ in shown):
             raise InputError(f"{' '.join(args.paths)}: no pictures")
         if sheet:
@@ -212,7 +211,8 @@ def main(argv=None):
     for line in [] if args.alone else summarize(pairs, unread):
         log(line, args.quiet)
     if args.outputs:
-        log(f"wrote {', '.join(args.outputs)}", args.quiet)
+        note = f" ({len(shown)} of {total:,} pictures)" if args.sheet and len(shown) < total else ""
+        log(f"wrote {', '.join(args.outputs)}{note}", args.quiet)
     return 2 if not pairs else 1 if unread else 0
 
 

@@ -1,13 +1,13 @@
 """Train a 784-256-64-10 neural network to read handwritten digits, with every step written out in NumPy.
 
-Notation: an image is a column, so a batch of n images is a matrix with n columns.
+Notation: an image is a column, so a batch, the n images of one step, has n columns. 256 and 64 units are a choice.
 
     X          (784, n)                the images; pixels are 0 to 1
-    W1, b1     (256, 784), (256, 1)    weights and biases of layer 1; likewise W2, b2 and W3, b3
+    W1, b1     (256, 784), (256, 1)    weights and biases of layer 1, a row for each unit; likewise W2, b2 and W3, b3
     Z1, A1     (256, n)                outputs of layer 1 before and after ReLU; likewise Z2, A2 and Z3
     P          (10, n)                 probability of each digit for each image, the softmax of Z3
     Y          (10, n)                 the labels, one-hot: 1 for the right digit, else 0
-    dW1        (256, 784)              gradient of the loss with respect to W1; likewise dZ1, db1, ...
+    dW1        (256, 784)              gradient: the slope of the loss for each weight in W1; likewise dZ1, db1, ...
     params     w1, b1, w2, b2, w3, b3  a network: the dictionary of its arrays, with these keys in this order
 
 Read `forward`, `backward`, `sgd_step` and `train` first. README says what each part of the training is worth.
@@ -17,14 +17,16 @@ import io
 import os
 import sys
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 if __name__ == "__main__":  # before NumPy is imported
     os.environ.update(OPENBLAS_NUM_THREADS="1", VECLIB_MAXIMUM_THREADS="1")  # same result on any number of cores
+    from data_tocsv import run  # the first import: it says what to do where NumPy is missing
 
 import numpy as np
 
-from data_tocsv import SIZE, TEST_CSV, TRAIN_CSV, InputError, log, make_parser, progress, read_csv, replacing, run, say
+from data_tocsv import SIZE, TEST_CSV, TRAIN_CSV, InputError, log, make_parser, progress, read_csv, replacing, say
 
 # The network. One layer more changes SHAPES, the notation, `forward`, `backward`, `sgd_step` and README's table.
 
@@ -34,6 +36,7 @@ NETWORK = "network.npz"
 
 def init_params(rng):
     """Return a new network: biases 0, weights from a normal distribution with variance 2 / inputs (He et al. 2015)."""
+    # Random, as units that start alike stay alike. 2 / inputs, so that values do not grow or fade from layer to layer.
     params = {}
     for name, shape in SHAPES.items():
         scale = np.sqrt(2 / shape[1]) if name[0] == "w" else 0
@@ -43,9 +46,9 @@ def init_params(rng):
 
 def forward(params, X):
     """Return A1 (256, n), A2 (64, n) and P (10, n) for the images X (784, n)."""
-    W1, b1, W2, b2, W3, b3 = params.values()
+    W1, b1, W2, b2, W3, b3 = (params[name] for name in SHAPES)
     Z1 = W1 @ X + b1  # (256, n)
-    A1 = np.maximum(Z1, 0)  # ReLU
+    A1 = np.maximum(Z1, 0)  # ReLU; without it, layers 1 and 2 would be one: W2 @ (W1 @ X) = (W2 @ W1) @ X
     Z2 = W2 @ A1 + b2  # (64, n)
     A2 = np.maximum(Z2, 0)
     Z3 = W3 @ A2 + b3  # (10, n)
@@ -58,13 +61,14 @@ def cross_entropy(P, Y):
     return -np.log((P * Y).sum(axis=0) + 1e-30).sum()  # + 1e-30, as a very small probability is rounded to 0
 
 
-# Backward goes through the lines of `forward` from the last to the first. Each gradient is the one from above times the
-# slope of one line. The shapes show what to transpose: dW2 (64, 256) can only be dZ2 (64, n) @ A1.T (n, 256).
+# Backward goes through the lines of `forward` from the last to the first. In Z = W @ A + b, W[i, j] carries A[j] into
+# Z[i]. So the slope of the loss for W[i, j] is dZ[i] * A[j], summed over the images: dW = dZ @ A.T. And A[j] acts on
+# every Z[i] through W[i, j]. So the slope for A[j] is the sum of W[i, j] * dZ[i] over i: dA = W.T @ dZ.
 def backward(params, X, A1, A2, P, Y):
     """Return the gradients of the loss: a dictionary with the keys and shapes of `params`."""
     W2, W3 = params["w2"], params["w3"]
     dZ3 = P - Y  # (10, n), through cross-entropy and softmax together: README derives it
-    dW3 = dZ3 @ A2.T  # (10, 64); the product sums over the images
+    dW3 = dZ3 @ A2.T  # (10, 64)
     db3 = dZ3.sum(axis=1, keepdims=True)  # (10, 1)
     dA2 = W3.T @ dZ3  # (64, n)
     dZ2 = dA2 * (A2 > 0)  # ReLU has slope 1 where it is positive, else 0
@@ -95,9 +99,11 @@ def sgd_step(params, velocity, X, Y, rate, momentum, decay):
     A1, A2, P = forward(params, X)
     grads = backward(params, X, A1, A2, P, Y)
     for name, p in params.items():
-        # The bare rule is p -= rate * grads[name]. Two things are added:
-        velocity[name] = momentum * velocity[name] + grads[name]  # earlier steps roll on, fading (Polyak 1964)
-        p -= rate * (velocity[name] + decay * p)  # what no image needs shrinks to 0 (Loshchilov & Hutter 2019)
+        # The bare rule is p -= rate * grads[name]. Velocity is the sum of all gradients so far, each `momentum` (0.9)
+        # times as strong as the one after it (Polyak 1964). Decay shrinks every number a little at each step; it is
+        # weight_decay times the batch size, as gradients are summed over the batch, too (Loshchilov & Hutter 2019).
+        velocity[name] = momentum * velocity[name] + grads[name]
+        p -= rate * (velocity[name] + decay * p)
     return float(cross_entropy(P, Y))
 
 
@@ -105,11 +111,12 @@ def train(
     params, pixels, labels, rng, quiet=True, *,
     epochs=10, learning_rate=0.001, batch_size=128, momentum=0.9, weight_decay=0.001, distortion=True,
 ):  # fmt: skip
-    """Train a network by stochastic gradient descent, in place; yield the mean loss after every epoch.
+    """Train a network by stochastic gradient descent, in place; yield the distorted images' mean loss every epoch.
 
     pixels: (n, 784) uint8; labels: (n,) uint8; learning_rate: per image, so that a step is learning_rate times the sum
     of the batch's gradients (Goyal et al. 2017). Raises InputError if training diverges.
     """
+    batch_size = min(batch_size, len(labels))
     steps = len(range(0, len(labels), batch_size))  # in an epoch
     velocity = dict.fromkeys(params, 0)
     batches = prefetch(make_batches(pixels, labels, rng, epochs, batch_size, distortion))
@@ -201,12 +208,14 @@ def save_network(params, file):
 def load_network(path):
     """Return the network in an npz file as float32. Raises InputError if the file is missing or not a network."""
     try:
-        with np.lib.npyio.NpzFile(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in SHAPES}
+        if os.path.isfile(path) and not zipfile.is_zipfile(path):
+            raise ValueError("not an npz file")
+        with np.load(path, allow_pickle=False) as file:
+            params = {name: file[name].astype(np.float32, casting="same_kind") for name in SHAPES}
         for name, shape in SHAPES.items():
-            if arrays[name].shape not in (shape, shape[:1]):  # a bias may have one dimension or two
-                raise ValueError(f"{name} is {arrays[name].shape}, not {shape}")
-        params = {name: arrays[name].astype(np.float32, casting="same_kind").reshape(SHAPES[name]) for name in SHAPES}
+            if params[name].shape not in (shape, shape[:1]):  # a bias may have one dimension or two
+                raise ValueError(f"{name} is {params[name].shape}, not {shape}")
+            params[name] = params[name].reshape(shape)
         if not is_sound(params):
             raise ValueError("its numbers are NaN, infinite or too large")
         return params
@@ -231,7 +240,7 @@ def parse_args(argv):
     add = parser.add_argument
     add("--train", default=TRAIN_CSV, metavar="CSV", help="training images (default: %(default)s)")
     add("--test", default=TEST_CSV, metavar="CSV", help="test images (default: %(default)s)")
-    add("-o", "--output", default=NETWORK, metavar="NPZ", help="where to save the network (default: %(default)s)")
+    add("-o", "--output", type=".npz", default=NETWORK, metavar="NPZ", help="network to save (default: %(default)s)")
     add("--epochs", type=int, help="passes over the training images (default: %(default)s)")
     add("--learning-rate", type=float, help="step size; the gradients of a batch are summed (default: %(default)s)")
     add("--batch-size", type=int, help="images per step (default: %(default)s)")
@@ -240,10 +249,8 @@ def parse_args(argv):
     add("--no-distortion", dest="distortion", action="store_false", help="train on the images just as they are")
     add("--resume", metavar="NPZ", help="train this network further; the learning rate rises and falls again")
     add("--seed", type=int, default=1, help="random seed (default: %(default)s)")
-    parser.set_defaults(**train.__kwdefaults__)  # the options that train() has
+    parser.set_defaults(**train.__kwdefaults__)  # epochs=10 and so on: those of `train`
     args = parser.parse_args(argv)
-    if not args.output.lower().endswith(".npz"):  # it might be a CSV file
-        parser.error(f"argument -o: {args.output} does not end in .npz")
     for name in "epochs", "batch_size", "learning_rate", "momentum", "weight_decay", "seed":
         value, zero = getattr(args, name), name in ("momentum", "weight_decay", "seed")  # these may be 0
         if not (0 < value < 1e9 or (zero and value == 0)):  # nor NaN
@@ -260,15 +267,13 @@ def main(argv=None):
     test_labels, test_pixels = read_csv(args.test)
     note = f"; {args.output} will be replaced" if os.path.exists(args.output) else ""
     log(f"{len(train_labels):,} training images, {len(test_labels):,} test images{note}", args.quiet)
-    if os.path.realpath(args.train) == os.path.realpath(args.test) or os.path.basename(args.train).startswith("test"):
-        log("warning: --train looks like the test images: test accuracy then means little", args.quiet)
     options = {name: getattr(args, name) for name in train.__kwdefaults__}
     start, left = time.perf_counter(), "nothing was saved"
     try:
         for epoch, loss in enumerate(train(params, train_pixels, train_labels, rng, args.quiet, **options), 1):
             with replacing(args.output) as file:
                 save_network(params, file)
-            left = f"{args.output} holds epoch {epoch} of {args.epochs}"
+            left = f'{args.output} holds epoch {epoch} of {args.epochs}: go on with --resume "{args.output}"'
             accuracy = np.mean(classify(params, test_pixels).argmax(axis=0) == test_labels)
             seconds = time.perf_counter() - start
             line = f"epoch {epoch}/{args.epochs}: loss {loss:.4f}, test accuracy {accuracy:.2%}, {seconds:.1f} s"

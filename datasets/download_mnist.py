@@ -16,11 +16,10 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # data_tocsv is in the folder above
+from data_tocsv import DIGITS, SIZE, InputError, log, make_parser, move, progress, run  # isort: skip
 import numpy as np
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # data_tocsv is in the folder above
-from data_tocsv import DIGITS, SIZE, InputError, log, make_parser, move, progress, run
 
 MIRRORS = ["https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/"]
 FILES = {  # bytes and SHA-256, as TensorFlow Datasets publishes them
@@ -42,7 +41,7 @@ def fetch(name, quiet):
             return download(name, mirror, quiet)
         except (InputError, OSError, HTTPException) as error:  # urllib's errors are OSErrors
             reasons.append(f"{mirror}: {error}")
-    raise InputError(f"{name}: {'; '.join(reasons)}: try again later")
+    raise InputError(f"{name}: {'; '.join(reasons)}: is there an internet connection? If so, try again later")
 
 
 def download(name, mirror, quiet):
@@ -88,7 +87,7 @@ def main(argv=None):
                 unpack(images, labels, Path(temporary, "mnist", part), quiet)
             move(Path(temporary, "mnist"), TARGET)
         log(f"{TARGET}: MNIST's 60,000 training and 10,000 test images", quiet)
-    log("next: python data_tocsv.py", quiet)
+    log("next: python data_tocsv.py datasets/mnist datasets/sample", quiet)
     return 0
 
 

@@ -2,28 +2,22 @@
 
 No picture of anybody's handwriting is used. HANDS lists how people move the pen to write each digit. A picture is one
 of these movements, with random slant, width, tremor and pressure, reduced to 28 x 28 pixels as MNIST was. It depends
-only on its part, digit and number, so it is the same every time.
-
-From the inside out: a hand is parsed, a spline joins its points, it is written, inked and centred.
+only on its part, digit and number, so it is the same every time. From the inside out: a hand is parsed, a spline joins
+its points, it is written, inked and centred.
 """
 
 import functools
-import io
-import os
 import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # data_tocsv is in the folder above this script's
+from data_tocsv import SIZE, InputError, center_by_mass, log, make_parser, move, progress, run  # isort: skip
 import numpy as np
 from PIL import Image, ImageDraw
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # data_tocsv is in the folder above this script's
-from data_tocsv import SIZE, InputError, center_by_mass, log, make_parser, move, progress, run
-
-FOLDER = Path(__file__).resolve().parent
 COUNTS = {"training": 540, "testing": 60}  # pictures of each digit in the sample
 PIXELS = 1.6  # of the large drawing per hundredth of the digit's height: 160 from top to bottom, 8 per final pixel
-MARK = b"drawn by draw_sample.py"  # the comment in every picture: it may be replaced by others
 
 # Points x,y in hundredths of the digit's height, from its upper left corner, in the order in which the pen passes them.
 # "!" marks a corner, "/" lifts the pen, "|" ends the hand. All hands below one "#" make the same movement, point for
@@ -457,12 +451,10 @@ def draw_ink(strokes):
 
 
 def draw(part, digit, index):
-    """Return a picture as the bytes of a JPG. It depends only on its part, digit and index."""
+    """Return a picture (PIL.Image). It depends only on its part, digit and index."""
     rng = np.random.default_rng([list(COUNTS).index(part), digit, index])
     pixels = center_by_mass(draw_ink(write(rng, parse_hands(digit))))
-    jpg = io.BytesIO()
-    Image.fromarray(pixels.reshape(SIZE, SIZE)).save(jpg, "JPEG", quality=80, optimize=True, comment=MARK)
-    return jpg.getvalue()
+    return Image.fromarray(pixels.reshape(SIZE, SIZE))
 
 
 def draw_folder(folder, counts, quiet):
@@ -471,22 +463,7 @@ def draw_folder(folder, counts, quiet):
     for part, digit, index in progress(tasks, quiet, unit=" pictures"):
         path = folder / part / str(digit) / f"{index + 1:04d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(draw(part, digit, index))
-
-
-def check_target(target):
-    """Raise InputError if `target` exists and holds anything that this script did not draw."""
-    paths = target.rglob("*") if target.is_dir() else [target]
-    if os.path.lexists(target) and not all(is_ours(path) for path in paths):
-        raise InputError(f"{target}: not a folder drawn by this script: choose another one")
-
-
-def is_ours(path):
-    """Return whether `path` is a folder or a picture that this script drew."""
-    if path.is_symlink() or not path.is_file():  # to open a pipe is to wait for it
-        return path.is_dir() and not path.is_symlink()
-    with path.open("rb") as file:
-        return MARK in file.read(100)  # Pillow writes the comment near the start
+        draw(part, digit, index).save(path, quality=80, optimize=True)
 
 
 def main(argv=None):
@@ -503,17 +480,14 @@ def main(argv=None):
     if args.count < 1:
         parser.error(f"argument --count: {args.count} is less than 1")
 
-    default = FOLDER / ("sample" if args.count == count else "drawn")
-    target = Path(args.output or default)
-    check_target(target)
+    target = Path(args.output or Path(__file__).with_name("sample" if args.count == count else "drawn"))
+    if target.exists():
+        raise InputError(f"{target} exists already: delete it first, or choose another folder")
     counts = {**COUNTS, "training": args.count}
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".new") as temporary:
         draw_folder(Path(temporary, "new"), counts, args.quiet)
-        if target.exists():
-            move(target, Path(temporary, "old"))
         move(Path(temporary, "new"), target)
-    log(f"{target}: {10 * sum(counts.values()):,} pictures", args.quiet)
-    log(f'next: python data_tocsv.py "{target}"', args.quiet)
+    log(f'{target}: {10 * sum(counts.values()):,} pictures; next: python data_tocsv.py "{target}"', args.quiet)
     return 0
 
 

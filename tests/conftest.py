@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for small networks: on a busy machine threads wait for one another
+os.environ.pop("PYTHONUNBUFFERED", None)  # it would hide what is not flushed
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

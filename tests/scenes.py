@@ -1,4 +1,4 @@
-"""Measure how many photographed digits are read correctly, and how many pages without a digit are refused.
+"""Measure how many digits in rendered scenes are read correctly, and how many pages without a digit are refused.
 
 Scenes are made from drawn digits, 900 x 1200 pixels, and look as if taken with a phone. A seed gives the same picture
 every time. Settings of data_tocsv.py are chosen on even seeds and reported on odd ones, so every second seed is used.

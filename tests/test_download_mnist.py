@@ -1,10 +1,11 @@
 """Downloading MNIST from a local server: all of it arrives, or nothing."""
 
+import functools
 import gzip
 import hashlib
 import struct
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from unittest.mock import Mock
 
 import download_mnist
@@ -33,25 +34,15 @@ for name in COUNTS:
     FILES[f"{name}-images-idx3-ubyte.gz"], FILES[f"{name}-labels-idx1-ubyte.gz"] = map(idx, images(name))
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Gives a file as the URL says: /whole/NAME, /short/NAME, ..."""
-
-    def do_GET(self):
-        _, way, name = self.path.split("/")
-        if way == "missing":
-            return self.send_error(404)
-        data = FILES[name]
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write({"whole": data, "short": data[:-1], "long": data + b"x", "changed": data[:-1] + b"x"}[way])
-
-    def log_message(self, *_):
-        """Keep stderr for the tests."""
-
-
 @pytest.fixture
-def download(tmp_path, monkeypatch):
+def download(tmp_path, tmp_path_factory, monkeypatch):
     """A function that downloads into tmp_path / "mnist"; its arguments are the ways in which the mirrors give files."""
+    folder = tmp_path_factory.mktemp("server")
+    for name, data in FILES.items():
+        ways = {"whole": data, "short": data[:-1], "long": data + b"x", "changed": data[:-1] + b"x"}
+        for way, given in ways.items():
+            (folder / way).mkdir(exist_ok=True)
+            (folder / way / name).write_bytes(given)
     sums = {name: (len(data), hashlib.sha256(data).hexdigest()) for name, data in FILES.items()}
     monkeypatch.setattr(download_mnist, "FILES", sums)
     monkeypatch.setattr(download_mnist, "TARGET", tmp_path / "mnist")
@@ -62,15 +53,19 @@ def download(tmp_path, monkeypatch):
         monkeypatch.setattr(download_mnist, "MIRRORS", mirrors)
         return download_mnist.main(["-q"])
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, args=[0.02]).start()
         yield download
         server.shutdown()
 
 
 @pytest.mark.parametrize("ways", [["whole"], ["missing", "whole"], ["changed", "whole"]])
-def test_all_pictures_arrive_though_the_first_mirror_fails(tmp_path, download, ways):
+def test_all_pictures_arrive_though_the_first_mirror_fails(tmp_path, download, ways, capsys):
     assert download(*ways) == 0
+    assert download_mnist.main([]) == 0
+    err = capsys.readouterr().err
+    assert "exists already" in err and err.endswith("next: python data_tocsv.py datasets/mnist datasets/sample\n")
     assert [path.name for path in tmp_path.iterdir()] == ["mnist"]
     for part, prefix in ("training", "train"), ("testing", "t10k"):
         assert sorted(path.name for path in (tmp_path / "mnist" / part).iterdir()) == list("0123456789")
@@ -86,7 +81,7 @@ FAULTS = {"short": "bytes, not", "long": "more than", "changed": "wrong SHA-256"
 
 @pytest.mark.parametrize("way", FAULTS)
 def test_a_broken_file_leaves_nothing_behind(tmp_path, download, way):
-    with pytest.raises(InputError, match=f"ubyte.gz: .*/missing/: HTTP Error 404.*; .*{way}/: .*{FAULTS[way]}"):
+    with pytest.raises(InputError, match=f"gz: .*/missing/: HTTP Error 404.*; .*{way}/: .*{FAULTS[way]}.*: is there"):
         download("missing", way)
     assert list(tmp_path.iterdir()) == []
 

@@ -85,16 +85,17 @@ def test_each_path_from_a_pipe_is_answered_when_it_arrives(digits):
             assert len(list(digits.glob("a.*.new"))) == 2  # opened before the first answer
 
 
-def test_labelled_folders_get_a_summary_with_the_most_common_mistakes(ask):
-    for index, (label, digit) in enumerate([(3, 3), (4, 4), (4, 3), (4, 3), (9, 1)]):
+def test_labelled_folders_get_a_summary_with_the_most_common_mistakes(ask, monkeypatch):
+    for index, (label, digit) in enumerate([("3", 3), ("4", 4), ("4/anna", 3), ("3/4", 3), ("9", 1)]):
         copy(f"labelled/{label}/{index}.jpg", digit)
     copy("labelled/9/text.jpg", None)
     err = ask("labelled", status=1).err
     assert "2 of 5 right: 40.00%, 1 not read\n" in err
     assert "most common mistakes: 4 read as 3 (2), 9 read as 1 (1)\n" in err
-    assert ask(os.path.join("labelled", "3")).err.endswith(": 1 of 1 right: 100.00%\n")
     assert "right" not in ask("labelled", "-q", status=1).err
     assert "right" not in ask("labelled", ORDER[0], status=1).err  # it has no label
+    monkeypatch.chdir("labelled/3")
+    assert ": 1 of 2 right: 50.00%\n" in ask(".", "--network", "../../network.npz").err
 
 
 def test_the_sample_is_read_well(ask):
@@ -125,16 +126,17 @@ def sheet_of(ask, *paths, status=0):
 
 
 def test_the_sheet_shows_the_wrong_ones_first_then_the_unread(ask, monkeypatch):
-    texts, draw = [], module.ImageDraw.ImageDraw.text
-    monkeypatch.setattr(module.ImageDraw.ImageDraw, "text", lambda *args: texts.append(args[2]) or draw(*args))
+    texts, pen = [], module.ImageDraw.ImageDraw
+    draw = pen.text
+    monkeypatch.setattr(pen, "text", lambda *args, **rest: texts.append(args[2]) or draw(*args, **rest))
     for label, digit in ((1, 1), (2, 2), (3, 4)):
-        copy(f"labelled/{label}/{'long-' * 9}17.jpg", digit)
+        copy(f"labelled/{label}/{'löng-' * 9}ß17.jpg", digit)
     for status, red_tiles in (0, [True, False, False]), (1, [True, True, False]):
         pixels = sheet_of(ask, "labelled", status=status)[:, 8:][:, : 3 * module.TILE[0]]
         red = (pixels[..., 0] - pixels[..., 1] > 100).any(axis=0)  # there is red text
         assert red.reshape(3, module.TILE[0]).any(axis=1).tolist() == red_tiles
-        os.truncate(f"labelled/2/{'long-' * 9}17.jpg", 300)
-    assert texts[0] == "3/long-lo...g-long-long-17.jpg" and texts[1].startswith("read 4, is 3\n")
+        os.truncate(f"labelled/2/{'löng-' * 9}ß17.jpg", 300)
+    assert texts[0] == "3/long-lo...-long-long-?17.jpg" and texts[1].startswith("read 4, is 3\n")
 
 
 def test_the_sheet_shows_a_picture_as_given_and_as_it_was_seen(ask):
@@ -154,16 +156,21 @@ def test_a_sheet_of_many_pictures_shows_mistakes_and_the_least_confident_answers
     draw_sheet, shown = module.draw_sheet, []
     monkeypatch.setattr(module, "ON_SHEET", 20)
     monkeypatch.setattr(module, "draw_sheet", lambda answers: shown.extend(answers) or draw_sheet(answers))
-    height, width, _ = sheet_of(ask, SAMPLE / "testing" / "1").shape
+    err = ask(SAMPLE / "testing" / "1", "--sheet", "sheet.png").err
+    assert err.endswith(": wrote sheet.png (20 of 60 pictures)\n")
+    width, height = Image.open("sheet.png").size
     assert (height, width) == (2 * module.TILE[1] + 8, 10 * module.TILE[0] + 8)
     assert [path for path, _, _ in shown] == [path for path, _, _ in rows[:20]]
 
 
 def test_the_network_here_is_used_or_else_the_one_beside_the_script(digits, ask, monkeypatch):
-    beside = digits / "code" / "network.npz"
+    beside, script = digits / "code" / "network.npz", digits / "code" / "predict.py"
     beside.parent.mkdir()
     beside.write_text("another")
-    monkeypatch.setattr(module, "__file__", str(digits / "code" / "predict.py"))
+    if os.name != "nt":
+        script = Path("link.py")
+        script.symlink_to("code/predict.py")
+    monkeypatch.setattr(module, "__file__", str(script))
     assert ask(drawn(4)) == ("4\n", "")
     os.replace("network.npz", beside)
     out, err = ask(drawn(4))
@@ -181,15 +188,9 @@ def test_predict_returns_an_int_or_a_list_of_ints():
     assert module.predict(drawn(7)) == module.predict(str(drawn(7)), "network.npz") == 7
     assert module.predict(Image.open(drawn(7))) == 7
     assert module.predict("mixed") == DIGITS
+    Image.core.set_block_size(1 << 20)
     assert {type(digit) for digit in [module.predict(drawn(7)), *module.predict("mixed")]} == {int}
-
-
-def test_predict_folder_yields_path_digit_and_confidence():
-    copy("mixed/text.jpg", None)
-    found = list(module.predict_folder("mixed"))
-    assert found.pop(1) == (os.path.join("mixed", "text.jpg"), None, None)
-    assert [(path, digit) for path, digit, _ in found] == list(zip(ORDER, DIGITS))
-    assert all(type(confidence) is float and 0.5 < confidence <= 1 for _, _, confidence in found)
+    assert Image.core.get_block_size() == 1 << 20  # the rest of the program's memory is its own affair
 
 
 def test_predict_tells_what_it_cannot_read():
@@ -218,20 +219,24 @@ def test_bad_pictures_are_reported_and_the_others_read(ask):
     assert [line.split(": ")[1:] for line in err.splitlines()] == [
         [os.path.join("mixed", "b", "text.jpg"), "not a picture in a supported format", "save it as JPG or PNG"],
         ["missing.jpg", "No such file or directory"],
-        ["a\\x00b.jpg", "broken picture (embedded null byte)"],
+        ["a\\x00b.jpg", "No such file or directory"],
     ]
     out, err = ask("missing.jpg", status=2)
     assert out == "" and err.endswith(": error: missing.jpg: No such file or directory\n")
     assert ask("missing.jpg", "network.npz", status=2).out == ""
+    assert ask("", status=2).err.endswith(": error: empty path: No such file or directory\n")
 
 
 UNUSABLE = {
     "empty": "empty: no pictures",
     "-": "-: no pictures",
-    "- -q": "- expects paths, one a line",  # not a picture
-    "mixed -o missing/answers.csv": "missing/answers.csv",
-    "mixed --sheet missing/s.png": "missing/s.png",
-    "mixed -o folder.csv": "Is a directory: 'folder.csv'",
+    "- -q": "- expects paths, one a line, as UTF-8",  # not a picture
+    "mixed --sheet mixed/b/s.png": "mixed/b/s.png: is in a folder that is read: write to another folder",
+    "mixed -o missing/answers.csv": "no such folder: .*missing'",
+    "mixed --sheet missing/s.png": "no such folder: .*missing'",
+    "mixed -o folder.csv": "(directory|denied): 'folder.csv'",
+    "mixed -o picture.jpg": "^2$",  # a usage error
+    "mixed --sheet picture.jpg": "^2$",
 }
 
 
@@ -240,7 +245,7 @@ def test_what_cannot_be_used_is_an_error(monkeypatch, args):
     os.mkdir("empty")
     os.mkdir("folder.csv")
     give(monkeypatch, drawn(7).read_bytes() if "-q" in args else b"")
-    with pytest.raises((InputError, OSError), match=UNUSABLE[args]):
+    with pytest.raises((InputError, OSError, SystemExit), match=UNUSABLE[args]):
         module.main(args.split())
 
 
@@ -256,13 +261,6 @@ def test_older_files_stay_if_there_is_no_picture_and_are_replaced_if_none_can_be
     assert Path("old.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("args", [[], ["--nonsense", "mixed"], ["-o", "a.jpg", "mixed"], ["--sheet", "s.jpg", "mixed"]])
-def test_usage_errors_have_status_2(args):
-    with pytest.raises(SystemExit) as error:
-        module.main(args)
-    assert error.value.code == 2 and sorted(os.listdir()) == ["mixed", "network.npz"]
-
-
 @posix
 @pytest.mark.parametrize("args", ["mixed -o mixed/p.csv", "- --sheet link.png", "mixed/p.csv -o hard.csv"])
 def test_a_picture_is_not_written_over(monkeypatch, args):
@@ -270,7 +268,7 @@ def test_a_picture_is_not_written_over(monkeypatch, args):
     os.symlink("mixed/p.csv", "link.png")
     os.link("mixed/p.csv", "hard.csv")  # the same file by another name, as P.csv is on macOS
     give(monkeypatch, b"mixed/p.csv\n")
-    with pytest.raises(InputError, match=r"p\.csv: would be read and overwritten: write to another folder"):
+    with pytest.raises(InputError, match=r"p\.csv: .* read.*: write to another folder"):
         module.main(args.split())
     with open("mixed/p.csv", "rb") as file:
         assert file.read() == drawn(3).read_bytes()
@@ -282,7 +280,7 @@ def test_a_broken_name_as_windows_allows_it_is_reported_and_written(ask, monkeyp
     assert Path("a.csv").read_text(encoding="utf-8", errors="surrogatepass").endswith("\n\ud800.jpg" + 12 * "," + "\n")
 
 
-NAMES = [b"two words.jpg", b"tab\there.jpg", b"new\nline.jpg", b"'\"$(x)`.jpg", b"-q", b"--help.jpg"]
+NAMES = [b"two, words.jpg", b"tab\there.jpg", b"new\nline.jpg", b"cr\rhere.jpg", b"\"'$(x)`.jpg", b"-q", b"--help.jpg"]
 NAMES += [b"\xff\xfe.jpg"] if sys.platform == "linux" else []  # macOS refuses it
 NAMES += [b"\x1b[31mred.jpg", *map(str.encode, ("\x9b31mred.jpg", "\U0001f642.jpg", "4\u202fPM.jpg", "\u0663.jpg"))]
 
@@ -293,10 +291,11 @@ def test_any_name_is_read_and_printed_on_one_line(digits):
     names, utf8 = [os.fsdecode(name) for name in NAMES], {"errors": "surrogateescape"}
     for name in names:
         shutil.copy(drawn(4), os.path.join("odd", name))
-    result = run("predict.py", "-o", "a.csv", "--sheet", "a.png", "odd", cwd=digits, check=0, **utf8)
-    shown = {re.sub("[\t\n\x1b\x9b]", lambda match: repr(match[0])[1:-1], name) for name in names}
+    result = run("predict.py", "--sheet", "a.png", "odd", cwd=digits, check=0, **utf8)
+    shown = {re.sub("[\t\n\r\x1b\x9b]", lambda match: repr(match[0])[1:-1], name) for name in names}
     assert {line.rsplit("\t", 2)[0] for line in result.stdout.split("\n")} == {"", *("odd/" + name for name in shown)}
-    with open("a.csv", encoding="utf-8", newline="", **utf8) as file:
-        assert {row[0] for row in csv.reader(file)} == {"path", *("odd/" + name for name in names)}
-    result = run("predict.py", "--network", "../network.npz", "--", *names, cwd=digits / "odd", check=0, **utf8)
+    args = ["--network", "../network.npz", "-o", "../a.csv", "--", *names]
+    result = run("predict.py", *args, cwd=digits / "odd", check=0, **utf8)
     assert {line.rsplit("\t", 2)[0] for line in result.stdout.split("\n")} == {"", *shown}
+    with open("a.csv", encoding="utf-8", newline="", **utf8) as file:
+        assert [row[0] for row in csv.reader(file)] == ["path", *names]

@@ -91,7 +91,7 @@ def photographed(picture, ink):
 
 def patchy(picture):
     """The pen leaves a fifth to all of its ink."""
-    pale = np.random.default_rng(np.asarray(picture).sum() + 4).integers(0, 210, (5, 5), np.uint8)
+    pale = np.random.default_rng(int(np.asarray(picture).sum()) + 4).integers(0, 210, (5, 5), np.uint8)
     return ImageChops.screen(picture, Image.fromarray(pale).resize(picture.size, Image.Resampling.BICUBIC))
 
 
@@ -419,7 +419,7 @@ def test_a_picture_of_any_shape_is_read_or_refused(size, mode):
     assert max(open_image(picture).size) < 512
 
 
-# Photographed scenes.
+# Rendered scenes.
 
 CHOSEN = {  # scenes and seeds that are not read without what their line names
     "light sheets": ["sheet 0", "sheet on light wood 0", "sheet seen at an angle 0"],
@@ -441,7 +441,7 @@ CHOSEN = {  # scenes and seeds that are not read without what their line names
 
 
 @pytest.mark.parametrize("reason", CHOSEN)
-def test_photographed_digits_are_found(tmp_path, reason):
+def test_digits_in_rendered_scenes_are_found(tmp_path, reason):
     found = []
     for scene in CHOSEN[reason]:
         name, seed = scene.rsplit(maxsplit=1)

@@ -1,6 +1,7 @@
 """The README is right: its commands exist, its worked example comes out, its figures add up."""
 
 import doctest
+import os
 import re
 import shlex
 import shutil
@@ -37,7 +38,7 @@ def test_every_script_and_option_that_is_named_exists_and_help_has_an_example_an
     commands = [shlex.split(part)[1:] for part in parts if re.match(r"\s*python \S+\.py", part)]
     usage = {script: run(script, "-h", cwd=tmp_path, check=0).stdout for script, *_ in commands}
     for script in "data_tocsv.py", "train_network.py", "predict.py":
-        assert f"python {script}" in usage[script] and "default" in usage[script]
+        assert f"python {script} " in usage[script].split("\noptions:\n")[1] and "default" in usage[script]
     for script, *words in commands:
         for option in words:
             assert not option.startswith("-") or option in ("-", *re.split(r"[\s,\[\]]+", usage[script])), option
@@ -58,5 +59,6 @@ def test_from_python(digits):
     (example,) = (text for language, text in BLOCKS if language == "python" and "from predict" in text)
     first, *calls = (line.partition("  # ")[0] for line in example.splitlines() if line)
     exec(first, names := {})
-    answers = [eval(call, names) for call in calls]
-    assert answers[:2] == [7, [2, None]] and [row[1] for row in answers[2]] == [2, None]
+    digit, digits, rows = [eval(call, names) for call in calls]
+    assert digit == 7 and digits == [2, None] and rows[1] == (os.path.join("folder", "b.jpg"), None, None)
+    assert rows[0][:2] == (os.path.join("folder", "a.jpg"), 2) and type(rows[0][2]) is float and 0.5 < rows[0][2] <= 1

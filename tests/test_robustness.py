@@ -32,7 +32,7 @@ def jobs(tmp_path, network):
 
 @posix
 @pytest.mark.parametrize("script", ["data_tocsv.py", "train_network.py", "predict.py"])
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
 def test_a_signal_at_any_moment_leaves_whole_files(tmp_path, jobs, script, name):
     (args, output, is_whole), number = jobs[script], getattr(signal, name)
     (tmp_path / output).write_bytes(b"old")
@@ -40,7 +40,7 @@ def test_a_signal_at_any_moment_leaves_whole_files(tmp_path, jobs, script, name)
     process = subprocess.Popen(command(script, *args), cwd=tmp_path, **options)
     while len(os.listdir(tmp_path)) == 2 and process.poll() is None:  # it is still starting
         time.sleep(0.002)
-    time.sleep(random.uniform(0, 0.4))
+    time.sleep(random.Random(script + name).uniform(0, 0.4))
     process.send_signal(number)
     try:
         _, err = process.communicate(timeout=10)
@@ -49,8 +49,7 @@ def test_a_signal_at_any_moment_leaves_whole_files(tmp_path, jobs, script, name)
         _, err = process.communicate(timeout=30)
     assert "Traceback" not in err and "Exception ignored" not in err, err
     assert process.returncode in (0, 128 + number, -number), err
-    if process.returncode == 130 and script == "train_network.py":
-        assert re.search(r"interrupted: (network.npz holds epoch \d+ of 1000|nothing was saved)\n", err), err
+    assert ("interrupted" in err) == (process.returncode == 130), err
     assert (tmp_path / output).read_bytes() == b"old" or is_whole(tmp_path / output)
     left = set(os.listdir(tmp_path)) - {"rows.csv", "train_images.csv", "test_images.csv", output}
     if name == "SIGKILL":

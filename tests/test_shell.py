@@ -9,7 +9,6 @@ import signal
 import struct
 import subprocess
 import sys
-from shutil import which
 from unittest.mock import Mock
 
 import pytest
@@ -17,6 +16,7 @@ from conftest import REPO, SAMPLE, command, error_line, posix, run, write_random
 
 import data_tocsv
 
+SCRIPTS = ["data_tocsv.py", "train_network.py", "predict.py", "datasets/download_mnist.py", "datasets/draw_sample.py"]
 full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 
 
@@ -28,8 +28,9 @@ def with_closed_pipe(script, *args, **options):
         return run(script, *args, stdout=pipe, **options).stderr
 
 
-def test_a_closed_pipe_ends_quietly(digits):
-    assert with_closed_pipe("predict.py", SAMPLE / "testing", cwd=digits, check=0) == ""
+@pytest.mark.parametrize("argument", [SAMPLE / "testing", "-h"])
+def test_a_closed_pipe_ends_quietly(digits, argument):
+    assert with_closed_pipe("predict.py", argument, cwd=digits, check=0) == ""
 
 
 def test_training_goes_on_though_the_pipe_is_closed(digits):
@@ -47,28 +48,23 @@ def test_the_files_are_whole_though_the_pipe_is_closed(digits):
     assert (digits / "sheet.png").exists()
 
 
-def test_a_byte_order_mark_before_the_first_path_is_skipped(digits):
-    assert run("predict.py", "-", input="\ufeffmixed\r\n", cwd=digits, check=0).stdout.count("\n") == 5
-
-
-@pytest.mark.skipif(not which("parallel"), reason="needs GNU parallel")
-def test_parallel_answers_every_picture(digits):
-    (command,) = re.findall("`find photos (.*) python predict.py (.*)`", (REPO / "README.md").read_text("utf-8"))
-    command = f" {sys.executable} {REPO / 'predict.py'} ".join(command).replace("1000", "2")
-    subprocess.run(f"find mixed {command}", shell=True, cwd=digits, check=True, timeout=120)
-    answers = (digits / "answers.tsv").read_text("utf-8").splitlines()
-    assert sorted(answers) == sorted(run("predict.py", "mixed", cwd=digits).stdout.splitlines())
+def test_all_streams_are_utf_8_in_any_locale_and_a_byte_order_mark_is_skipped(digits):
+    (digits / "mixed" / "\xfc.jpg").touch()
+    os.rename("mixed", "m\xefxed")
+    ascii = {"env": os.environ | {"PYTHONIOENCODING": "ascii"}}
+    result = run("predict.py", "-", input="\ufeffm\xefxed\r\n", cwd=digits, check=1, **ascii)
+    assert result.stdout.count("m\xefxed") == 5 and "\xfc.jpg: not a picture" in result.stderr
 
 
 def test_windows_leaves_patterns_to_the_script_and_has_another_error_for_a_closed_pipe(digits, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["predict.py", "mixed/*.jp?", "*.png"])
+    monkeypatch.setattr(sys, "argv", ["predict.py", "mixed/*.jp?", "*.png", 'mixed"'])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     invalid = Mock(side_effect=OSError(errno.EINVAL, "Invalid argument"))
     with open(os.devnull) as file, monkeypatch.context() as windows, pytest.raises(SystemExit, match="0"):
         windows.setattr(os, "name", "nt")
         windows.setattr(sys, "stdout", Mock(write=invalid, fileno=file.fileno, isatty=lambda: False))
         data_tocsv.run(lambda: 0)
-    assert sys.argv == ["predict.py", os.path.join("mixed", "a.jpg"), os.path.join("mixed", "z.jpg"), "*.png"]
+    assert sys.argv == ["predict.py", *(os.path.join("mixed", name) for name in ("a.jpg", "z.jpg")), "*.png", "mixed"]
     assert capsys.readouterr().err == ""
 
 
@@ -94,6 +90,22 @@ def test_a_full_disk_behind_standard_output_is_an_error(digits, args):
 def test_an_error_is_one_line_and_status_2(tmp_path):
     for script, args in ("data_tocsv.py", ["nowhere"]), ("train_network.py", ["--train", "nowhere"]):
         assert error_line(run(script, *args, cwd=tmp_path)).startswith(f"{script}: error: nowhere: ")
+
+
+@posix
+def test_nohup_keeps_a_command_alive():
+    hang_up = "import os, signal, data_tocsv; data_tocsv.run(lambda: os.kill(os.getpid(), signal.SIGHUP))"
+    subprocess.run(["nohup", sys.executable, "-c", hang_up], cwd=REPO, stdin=subprocess.DEVNULL, check=True)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("module", ["numpy", "PIL"])
+def test_a_missing_package_is_an_error_that_names_the_readme_s_first_command(tmp_path, script, module):
+    (tmp_path / f"{module}.py").write_text(f"raise ModuleNotFoundError('no {module}')")
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    start, install = error_line(run(script, cwd=tmp_path, env=env)).split(": begin as README.md says: ")
+    assert start == f"{os.path.basename(script)}: error: no {module}"
+    assert f"```sh\n{install} &&\n" in (REPO / "README.md").read_text("utf-8")
 
 
 @posix
@@ -141,7 +153,8 @@ def test_one_progress_bar_for_the_whole_training_and_none_without_tqdm(tmp_path)
     write_random_csv(tmp_path / "rows.csv")
     args = ["--train", "rows.csv", "--test", "rows.csv", "--epochs", "5"]
     networks = []
-    for env in {"TQDM_MININTERVAL": "0"}, {"PYTHONPATH": str(tmp_path / "hide")}:
+    path = os.pathsep.join([str(tmp_path / "hide"), *sys.path])
+    for env in {"TQDM_MININTERVAL": "0"}, {"PYTHONPATH": path}:
         shown = in_a_terminal("train_network.py", *args, cwd=tmp_path, env=env)
         networks.append((tmp_path / "network.npz").read_bytes())
         lines = [line for line in re.split("[\r\n]+", shown) if line.startswith("epoch")]
