@@ -373,8 +373,8 @@ def find_enclosed(digits, ink, outline):
     size = np.bincount(labels[~outline], minlength=len(enclosed))
     size[border_of(labels)] = size[0] = 0
     beside, within = labels == size.argmax(), labels == enclosed.argmax()
-    if size.max() > enclosed.sum() and stroke_width(beside) > 1.2 * stroke_width(within):  # a stamp beside the digit
-        return None
+    if size.max() > enclosed.sum() and stroke_width(beside) > 1.2 * stroke_width(within):
+        return ~outline  # it is a stamp beside the digit
     inside = outline & (~ink | (enclosed[labels] > 0))
     left, top, right, bottom = bounds(inside)
     return inside if longest_side(bounds(within)) > min(right - left, bottom - top) / 4 else None  # a blot in a 0

@@ -23,7 +23,7 @@ WHITE = (236, 234, 228)
 PENS = [(40, 40, 45), (30, 45, 120), (25, 25, 25), (150, 30, 35), (85, 85, 90)]  # black, blue, felt, red, pencil
 MARKERS = [(30, 50, 140), (35, 35, 40), (170, 40, 45), (30, 110, 70)]
 DARK_WOODS = [(95, 62, 40), (70, 48, 36), (60, 58, 56), (110, 78, 52)]
-LIGHT_WOOD, DESK = (176, 142, 104), (224, 218, 208)
+LIGHT_WOOD, DESK, GREY_DESK = (176, 142, 104), (224, 218, 208), (196, 194, 190)
 TABLES = [*DARK_WOODS, LIGHT_WOOD, DESK]
 CHALK = [(225, 225, 220), (205, 205, 202)]
 PRINTS = [(40, 40, 45), (110, 110, 115), (150, 60, 60), (70, 110, 170), (90, 150, 110)]  # printed lines
@@ -50,7 +50,7 @@ def along(turn, x=W / 2, y=H / 2):
     return ((columns - x) * np.cos(turn) + (rows - y) * np.sin(turn)).astype(np.float32)[..., np.newaxis]
 
 
-def write(rng, page, digit, longest, inks=PENS, box=None, turn=0.0, least=180):
+def write(rng, page, digit, longest, inks=PENS, box=None, turn=0.0, least=180, level=(60, 110)):
     """Write a digit (PIL.Image, 28 x 28, light on dark) onto a page, `least` to `longest` pixels long, within the box.
 
     Without a digit (None) the page stays empty.
@@ -61,7 +61,7 @@ def write(rng, page, digit, longest, inks=PENS, box=None, turn=0.0, least=180):
     small = digit.crop(digit.point(lambda value: 255 * (value > 48)).getbbox())
     small = small.resize([round(size * side / max(small.size)) for side in small.size], BICUBIC)
     mask = blurred(ImageOps.expand(small, 20), size / 40)
-    level = rng.uniform(60, 110)  # the pen is wider or narrower
+    level = rng.uniform(*level)  # the higher, the thinner is the pen
     mask = mask.point(lambda value: round(min(255, max(0, (value - level) * 8 + 128))))
     mask = mask.rotate(turn, BICUBIC, expand=True)
     left, top, right, bottom = box or np.multiply(page.size * 2, [0.1, 0.1, 0.9, 0.9])
@@ -152,12 +152,12 @@ def in_hand(rng, digit):
     return scene
 
 
-def note(rng, digit):
-    """A sticky note lies on a desk that is a little lighter."""
-    scene, side = wood(rng, [DESK], 0.01), int(rng.integers(420, 620))
+def note(rng, digit, desk=DESK, shadow=8, level=(60, 110)):
+    """A sticky note lies on a desk that is a little lighter, or as light."""
+    scene, side = wood(rng, [desk], 0.01), int(rng.integers(420, 620))
     paper = Image.new("RGB", (side, side), pick(rng, [(238, 208, 80), (240, 170, 190), (150, 205, 130)]))
-    write(rng, paper, digit, side - 140)
-    return lay(rng, scene, paper, rng.uniform(3, 15) * rng.choice([-1, 1]), shadow=8)
+    write(rng, paper, digit, side - 140, level=level)
+    return lay(rng, scene, paper, rng.uniform(3, 15) * rng.choice([-1, 1]), shadow=shadow)
 
 
 def notebook(rng, digit):
@@ -313,6 +313,7 @@ SCENES = {  # each is a function of a random generator and a digit
     "sheet in shadow": lambda rng, digit: cast_shadow(rng, sheet(rng, digit, 0, 20)),
     "sheet in hand": in_hand,
     "sticky note": note,
+    "sticky note, thin pen": lambda rng, digit: note(rng, digit, GREY_DESK, 40, (90, 130)),
     "spiral notebook": notebook,
     "whiteboard": whiteboard,
     "blackboard": lambda rng, digit: write(rng, wood(rng, [(48, 62, 54)], 0.03), digit, 500, CHALK),
