@@ -197,28 +197,31 @@ def find_digit(picture):
 def find_sheet(view):
     """Return where a sheet of paper with what is on it, and where its paper, is (bool); or None if there is no sheet.
 
-    A sheet, card or screen is one component: light, dark, or coloured.
+    A sheet, card or screen is one component: lighter, darker, more or less colourful than what is around.
     """
     view = view.reduce(-(-2 * max(view.size) // VIEW))  # half a VIEW is enough, and takes a quarter of the time
     grey = np.asarray(view.convert("L"), np.float32) / 255
     colour = np.ptp(np.asarray(view.convert("RGB")), axis=2) / np.float32(255)
-    light = grey > otsu(grey)
-    for values, area in ((grey, light), (grey, ~light), (colour, colour > max(otsu(colour), 0.1))):
-        paper = largest_component(area)
-        sheet = fill_holes(paper)
-        # A dark or coloured shape may also be a shadow at the border, a frame or a 0.
-        doubtful = area is not light and (border_of(paper).any() or paper.sum() < 0.8 * sheet.sum())
-        differs = not sheet.all() and area[~sheet].mean() < 0.5  # around a square of squared paper are others
-        if differs and not doubtful and paper.sum() > paper.size / 40 and is_sheet(values, grey, paper, sheet):
-            return sheet, paper
+    for values in (grey, colour) if colour.max() > 0.2 else (grey,):
+        high = values > otsu(values)
+        for area in (high, ~high):
+            light = area is high and values is grey
+            paper = most_open_component(area, diagonal=area is not high)  # light areas do not connect at corners
+            sheet = fill_holes(paper, diagonal=area is high)
+            # What is not light may also be a shadow at the border, a frame or a 0.
+            doubtful = not light and (border_of(paper).any() or paper.sum() < 0.8 * sheet.sum())
+            differs = not sheet.all() and area[~sheet].mean() < 0.5  # around a square of squared paper are others
+            if differs and not doubtful and paper.sum() > paper.size / 40 and is_sheet(values, grey, paper, sheet):
+                return sheet, paper
     return None
 
 
-def largest_component(area):
-    labels = connected_components(area)
+def most_open_component(ink, diagonal):
+    """Return the component of the ink (bool) with the highest score, as in main_components."""
+    labels = connected_components(ink, diagonal)
     size = np.bincount(labels.ravel())
     size[0] = 0
-    return (labels == (size * openness(labels) ** 4).argmax()) & area
+    return (labels == (size * openness(labels) ** 4).argmax()) & ink
 
 
 def is_sheet(values, grey, paper, sheet):
@@ -373,11 +376,12 @@ def find_enclosed(digits, ink, outline):
     size = np.bincount(labels[~outline], minlength=len(enclosed))
     size[border_of(labels)] = size[0] = 0
     beside, within = labels == size.argmax(), labels == enclosed.argmax()
+    left, top, right, bottom = bounds(outline)
+    if longest_side(bounds(within)) < min(right - left, bottom - top) / 4:  # it is a blot in a 0
+        return None
     if size.max() > enclosed.sum() and stroke_width(beside) > 1.2 * stroke_width(within):
         return ~outline  # it is a stamp beside the digit
-    inside = outline & (~ink | (enclosed[labels] > 0))
-    left, top, right, bottom = bounds(inside)
-    return inside if longest_side(bounds(within)) > min(right - left, bottom - top) / 4 else None  # a blot in a 0
+    return outline & (~ink | (enclosed[labels] > 0))
 
 
 def remove_touching_lines(darkness, levels, strength, digit, outline):
@@ -460,9 +464,9 @@ def connected_components(ink, diagonal=True):
     return label[runs].reshape(-1, width)[1:-1, 1:-1]
 
 
-def fill_holes(ink):
-    """Return the ink (bool) and all that it encloses."""
-    paper = connected_components(~np.pad(ink, 1), diagonal=False)
+def fill_holes(ink, diagonal=False):
+    """Return the ink (bool) and all that it encloses; diagonal: whether the paper around it connects at corners."""
+    paper = connected_components(~np.pad(ink, 1), diagonal)
     return (paper != paper[0, 0])[1:-1, 1:-1]
 
 
