@@ -54,9 +54,6 @@ def copy(path, digit):
     shutil.copy(__file__ if digit is None else drawn(digit), path)
 
 
-# Answers.
-
-
 @pytest.mark.parametrize("digit", range(10))
 def test_one_picture_prints_its_digit_and_nothing_else(ask, digit):
     assert ask(drawn(digit)) == (f"{digit}\n", "")
@@ -173,9 +170,6 @@ def test_the_network_here_is_used_or_else_the_one_beside_the_script(digits, ask,
         module.main(["4.jpg"])
 
 
-# From Python.
-
-
 def test_predict_returns_an_int_or_a_list_of_ints():
     assert module.predict(drawn(7)) == module.predict(str(drawn(7)), "network.npz") == 7
     assert module.predict(Image.open(drawn(7))) == 7
@@ -198,9 +192,6 @@ def test_predict_tells_what_it_cannot_read():
     for thing in None, 7, ["7.jpg"], np.zeros((28, 28)):
         with pytest.raises(TypeError, match="takes a path or a PIL.Image, not"):
             module.predict(thing)
-
-
-# Bad input.
 
 
 def test_bad_pictures_are_reported_and_the_others_read(ask):

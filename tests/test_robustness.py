@@ -15,8 +15,6 @@ from conftest import SAMPLE, command, posix, run, write_random_csv
 from data_tocsv import InputError, move, read_csv
 from train_network import load_network
 
-# Interruption.
-
 
 @pytest.fixture
 def jobs(tmp_path, network):
@@ -57,9 +55,6 @@ def test_a_signal_at_any_moment_leaves_whole_files(tmp_path, jobs, script, name)
     assert not left
 
 
-# No room.
-
-
 @posix
 @pytest.mark.parametrize("script", ["data_tocsv.py", "train_network.py", "predict.py"])
 def test_a_file_that_cannot_be_written_whole_is_an_error_and_the_old_one_stays(tmp_path, jobs, script):
@@ -72,9 +67,6 @@ def test_a_file_that_cannot_be_written_whole_is_an_error_and_the_old_one_stays(t
     assert re.fullmatch(rf"{script}: error: .*: File too large\n", result.stderr), result.stderr
     assert (tmp_path / output).read_text() == "old"
     assert set(os.listdir(tmp_path)) == {"rows.csv", output}
-
-
-# Two at once.
 
 
 def test_windows_replaces_a_file_that_somebody_reads_a_moment_later(monkeypatch):
