@@ -35,6 +35,7 @@ def test_a_signal_at_any_moment_leaves_whole_files(tmp_path, jobs, script, name)
     (args, output, is_whole), number = jobs[script], getattr(signal, name)
     (tmp_path / output).write_bytes(b"old")
     options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    options["preexec_fn"] = lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     process = subprocess.Popen(command(script, *args), cwd=tmp_path, **options)
     while len(os.listdir(tmp_path)) == 2 and process.poll() is None:  # it is still starting
         time.sleep(0.002)
