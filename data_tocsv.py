@@ -826,13 +826,12 @@ def move(source, target):
 
 def progress(items, quiet, **options):
     """Return `items` with a tqdm progress bar, where tqdm is installed and stderr is a terminal."""
-    if quiet or not sys.stderr.isatty():
-        return items
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return items
-    return tqdm(items, leave=False, dynamic_ncols=True, **options)
+    with contextlib.suppress(ImportError):
+        if sys.stderr.isatty() and not quiet:
+            from tqdm import tqdm
+
+            return tqdm(items, leave=False, dynamic_ncols=True, **options)
+    return items
 
 
 def log(message, quiet=False):

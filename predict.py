@@ -91,8 +91,6 @@ def find_paths(arguments):
     """Yield the path of every picture: the files in a folder, paths from stdin for "-", or the argument itself."""
     for argument in arguments:
         if argument == "-":
-            if not sys.stdin:
-                raise InputError("-: standard input is closed")
             if b"\0" in sys.stdin.buffer.peek():
                 raise InputError("- expects paths, one a line, as UTF-8")
             yield from find_paths(line.rstrip("\r\n") for line in sys.stdin if line.strip() not in ("", "-"))

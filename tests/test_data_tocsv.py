@@ -43,9 +43,6 @@ def decoded(path):
         return np.asarray(picture.convert("L")).ravel()
 
 
-# Writing CSV files.
-
-
 def test_rows_are_the_label_and_what_pillow_decodes_by_digit_and_then_by_name(folder, capsys):
     assert convert(folder, "-o", ".") == 0
     for part, csv, names in (("training", "train_images.csv", ["9", "10"]), ("testing", "test_images.csv", ["9"])):
@@ -143,9 +140,6 @@ def test_only_what_is_of_mnist_s_length_centred_and_grey_is_left_as_it_is(length
     assert data_tocsv.looks_like_mnist(pixels.ravel()) == data_tocsv.looks_like_mnist(pixels.T.ravel()) == same
 
 
-# Bad pictures and folders.
-
-
 def test_bad_pictures_are_reported_with_the_reason_and_the_others_converted(folder, tmp_path):
     bad = folder / "training" / "4"
     exif = b"Exif\0\0II*\0\x08\0\0\0\x05\0"  # cut: Pillow warns, and can read the picture
@@ -223,9 +217,6 @@ def test_an_interruption_says_that_older_files_are_kept(folder, monkeypatch):
     assert len(read_csv("train_images.csv")[0]) == 20
 
 
-# Many pictures.
-
-
 @pytest.fixture
 def large(tmp_path, monkeypatch):
     """Paths of large files, which are read in threads."""
@@ -259,9 +250,6 @@ def test_only_a_few_pictures_are_read_ahead(large):
     taken = itertools.count()
     results = read_images(large[0] for _ in taken)  # endless
     assert len([next(results) for _ in range(20)]) == 20 and next(taken) < 35
-
-
-# Reading CSV files.
 
 
 ROWS = np.column_stack([[7, 0, 9], np.arange(3 * 784).reshape(3, 784) % 256]).astype(np.uint8)

@@ -80,9 +80,6 @@ def test_no_picture_runs_a_program(tmp_path, monkeypatch):
     assert not (tmp_path / "ran").exists()
 
 
-# Large pictures.
-
-
 def page(width, height):
     """Return a page (L) with a 7 on it."""
     paper = Image.new("L", (width, height), 255)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -51,9 +52,6 @@ def copy(path, digit):
     """Copy a drawing of `digit` to `path`, or a text file if it is None."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     shutil.copy(__file__ if digit is None else drawn(digit), path)
-
-
-# Answers.
 
 
 @pytest.mark.parametrize("digit", range(10))
@@ -118,25 +116,24 @@ def test_answers_are_also_written_as_csv_with_empty_fields_where_there_is_none(a
         assert digit == np.argmax(p) and abs(sum(p) - 1) < 1e-4 and confidence == max(p)
 
 
-def sheet_of(ask, *paths, status=0):
-    """Return the pixels of the sheet, (height, width, 3) int."""
-    ask(*paths, "--sheet", "sheet.png", status=status)
-    with Image.open("sheet.png") as sheet:
-        return np.asarray(sheet.convert("RGB")).astype(int)
-
-
-def test_the_sheet_shows_the_wrong_ones_first_then_the_unread(ask, monkeypatch):
-    texts, pen = [], module.ImageDraw.ImageDraw
-    draw = pen.text
-    monkeypatch.setattr(pen, "text", lambda *args, **rest: texts.append(args[2]) or draw(*args, **rest))
-    for label, digit in ((1, 1), (2, 2), (3, 4)):
-        copy(f"labelled/{label}/{'löng-' * 9}ß17.jpg", digit)
-    for status, red_tiles in (0, [True, False, False]), (1, [True, True, False]):
-        pixels = sheet_of(ask, "labelled", status=status)[:, 8:][:, : 3 * module.TILE[0]]
-        red = (pixels[..., 0] - pixels[..., 1] > 100).any(axis=0)  # there is red text
-        assert red.reshape(3, module.TILE[0]).any(axis=1).tolist() == red_tiles
-        os.truncate(f"labelled/2/{'löng-' * 9}ß17.jpg", 300)
-    assert texts[0] == "3/long-lo...-long-long-?17.jpg" and texts[1].startswith("read 4, is 3\n")
+def test_the_sheet_shows_wrong_answers_then_unread_pictures_then_the_least_confident_answers(ask, monkeypatch):
+    for digit in range(10):
+        copy(f"labelled/{digit}/x.jpg", digit)
+    rows = sorted(module.predict_folder("labelled"), key=lambda row: row[2])
+    copy(f"labelled/3/{'löng-' * 9}ß17.jpg", 4)
+    copy("labelled/5/text.jpg", None)
+    texts, pen = [], SimpleNamespace(text=lambda *args: texts.append(args))
+    monkeypatch.setattr(module.ImageDraw, "Draw", lambda _: pen)
+    monkeypatch.setattr(module, "ON_SHEET", 11)
+    assert ask("labelled", "--sheet", "sheet.png", status=1).err.endswith("wrote sheet.png (11 of 12 pictures)\n")
+    assert Image.open("sheet.png").size == (10 * 180 + 8, 2 * 136 + 8)
+    names = ["3/long-lo...-long-long-?17.jpg", "5/text.jpg", *(f"{digit}/x.jpg" for _, digit, _ in rows[:9])]
+    places = [(x, y) for y in (8, 144) for x in range(8, 1808, 180)]
+    assert texts[::2] == [((x, y + 114), name, "grey") for (x, y), name in zip(places, names)]
+    (wrong, text, colour), (unread, reason, red), *_, right = texts[1::2]
+    assert wrong == (124, 68) and text.startswith("read 4, is 3\n") and text.endswith("%") and colour == "red"
+    assert unread == (304, 8) and reason.startswith("not a\npicture in\n") and red == "red"
+    assert right == ((124, 204), f"{rows[8][1]}\n{rows[8][2]:.1%}", "black")
 
 
 def test_the_sheet_shows_a_picture_as_given_and_as_it_was_seen(ask):
@@ -145,22 +142,11 @@ def test_the_sheet_shows_a_picture_as_given_and_as_it_was_seen(ask):
     black.putalpha(ink)
     for picture, shown in (red.quantize(), red), (black, ImageOps.invert(ink).convert("RGB")):
         picture.save("wide.png")
-        given, seen = np.split(sheet_of(ask, "wide.png")[8:64, 8:180], [116], axis=1)
+        ask("wide.png", "--sheet", "sheet.png")
+        sheet = np.asarray(Image.open("sheet.png").convert("RGB")).astype(int)
+        given, seen = np.split(sheet[8:64, 8:180], [116], axis=1)
         assert np.abs(given[:37, :112] - np.asarray(shown.resize((112, 37)), int)).mean() < 3
         assert (seen[::2, ::2, 0] == read_image(picture).reshape(28, 28)).all()
-
-
-def test_a_sheet_of_many_pictures_shows_mistakes_and_the_least_confident_answers(ask, monkeypatch):
-    rows = [line.split("\t") for line in ask(SAMPLE / "testing" / "1").out.splitlines()]
-    rows.sort(key=lambda row: (row[1] == "1", float(row[2])))
-    draw_sheet, shown = module.draw_sheet, []
-    monkeypatch.setattr(module, "ON_SHEET", 20)
-    monkeypatch.setattr(module, "draw_sheet", lambda answers: shown.extend(answers) or draw_sheet(answers))
-    err = ask(SAMPLE / "testing" / "1", "--sheet", "sheet.png").err
-    assert err.endswith(": wrote sheet.png (20 of 60 pictures)\n")
-    width, height = Image.open("sheet.png").size
-    assert (height, width) == (2 * module.TILE[1] + 8, 10 * module.TILE[0] + 8)
-    assert [path for path, _, _ in shown] == [path for path, _, _ in rows[:20]]
 
 
 def test_the_network_here_is_used_or_else_the_one_beside_the_script(digits, ask, monkeypatch):
@@ -179,9 +165,6 @@ def test_the_network_here_is_used_or_else_the_one_beside_the_script(digits, ask,
     beside.unlink()
     with pytest.raises(InputError, match="^network.npz: no such file: networks are made by train_network.py"):
         module.main(["4.jpg"])
-
-
-# From Python.
 
 
 def test_predict_returns_an_int_or_a_list_of_ints():
@@ -206,9 +189,6 @@ def test_predict_tells_what_it_cannot_read():
     for thing in None, 7, ["7.jpg"], np.zeros((28, 28)):
         with pytest.raises(TypeError, match="takes a path or a PIL.Image, not"):
             module.predict(thing)
-
-
-# Bad input.
 
 
 def test_bad_pictures_are_reported_and_the_others_read(ask):

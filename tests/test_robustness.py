@@ -15,8 +15,6 @@ from conftest import SAMPLE, command, posix, run, write_random_csv
 from data_tocsv import InputError, move, read_csv
 from train_network import load_network
 
-# Interruption.
-
 
 @pytest.fixture
 def jobs(tmp_path, network):
@@ -37,6 +35,7 @@ def test_a_signal_at_any_moment_leaves_whole_files(tmp_path, jobs, script, name)
     (args, output, is_whole), number = jobs[script], getattr(signal, name)
     (tmp_path / output).write_bytes(b"old")
     options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    options["preexec_fn"] = lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     process = subprocess.Popen(command(script, *args), cwd=tmp_path, **options)
     while len(os.listdir(tmp_path)) == 2 and process.poll() is None:  # it is still starting
         time.sleep(0.002)
@@ -57,9 +56,6 @@ def test_a_signal_at_any_moment_leaves_whole_files(tmp_path, jobs, script, name)
     assert not left
 
 
-# No room.
-
-
 @posix
 @pytest.mark.parametrize("script", ["data_tocsv.py", "train_network.py", "predict.py"])
 def test_a_file_that_cannot_be_written_whole_is_an_error_and_the_old_one_stays(tmp_path, jobs, script):
@@ -72,9 +68,6 @@ def test_a_file_that_cannot_be_written_whole_is_an_error_and_the_old_one_stays(t
     assert re.fullmatch(rf"{script}: error: .*: File too large\n", result.stderr), result.stderr
     assert (tmp_path / output).read_text() == "old"
     assert set(os.listdir(tmp_path)) == {"rows.csv", output}
-
-
-# Two at once.
 
 
 def test_windows_replaces_a_file_that_somebody_reads_a_moment_later(monkeypatch):

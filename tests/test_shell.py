@@ -87,11 +87,6 @@ def test_a_full_disk_behind_standard_output_is_an_error(digits, args):
     assert (digits / "a.csv").exists() == ("-o" in args)
 
 
-def test_an_error_is_one_line_and_status_2(tmp_path):
-    for script, args in ("data_tocsv.py", ["nowhere"]), ("train_network.py", ["--train", "nowhere"]):
-        assert error_line(run(script, *args, cwd=tmp_path)).startswith(f"{script}: error: nowhere: ")
-
-
 @posix
 def test_nohup_keeps_a_command_alive():
     hang_up = "import os, signal, data_tocsv; data_tocsv.run(lambda: os.kill(os.getpid(), signal.SIGHUP))"
@@ -108,12 +103,6 @@ def test_a_missing_package_is_an_error_that_names_the_readme_s_first_command(tmp
     assert f"```sh\n{install} &&\n" in (REPO / "README.md").read_text("utf-8")
 
 
-@posix
-def test_closed_standard_input_is_an_error(digits):
-    line = error_line(run("predict.py", "-", cwd=digits, preexec_fn=lambda: os.close(0)))
-    assert line == "predict.py: error: -: standard input is closed"
-
-
 def test_a_debugger_can_run_the_scripts_and_an_older_python_cannot(digits, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["predict.py", "mixed"])
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # as pytest has its own
@@ -125,9 +114,6 @@ def test_a_debugger_can_run_the_scripts_and_an_older_python_cannot(digits, monke
     with pytest.raises(SystemExit, match="2"):
         data_tocsv.run(lambda: 0)
     assert capsys.readouterr().err.endswith(": error: Python 3.10 or newer is needed\n")
-
-
-# Progress on a terminal.
 
 
 def in_a_terminal(script, *args, cwd, env, stdout=None):

@@ -31,9 +31,6 @@ def params():
     return init_params(np.random.default_rng(0))
 
 
-# The mathematics. The README works a small network by hand.
-
-
 def test_the_gradient_of_every_parameter_agrees_with_finite_differences():
     rng = np.random.default_rng(0)
     shapes = {"w1": (12, 20), "b1": (12, 1), "w2": (9, 12), "b2": (9, 1), "w3": (10, 9), "b3": (10, 1)}
@@ -62,9 +59,6 @@ def test_softmax_does_not_overflow(params):
     P = forward(params, np.zeros((784, 7)))[-1]
     assert np.isfinite(P).all() and np.allclose(P.sum(axis=0), 1)
     assert np.isfinite(cross_entropy(P, np.eye(10)[:, :7]))  # though the probability of the right digit is 0
-
-
-# Distortion.
 
 
 def chosen(limit, normal=np.zeros):
@@ -110,9 +104,6 @@ def test_interpolation_is_exact_on_a_slope_and_repeats_the_border():
     points = np.random.default_rng(0).uniform(-3, 30, (2, 784))
     y, x = points.clip(0, 27)
     np.testing.assert_allclose(train_network.interpolate(X, points)[:, 0], 28 * y + x, atol=0.03)
-
-
-# Training.
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
@@ -255,9 +246,6 @@ def test_files_that_cannot_be_used_are_named(csvs, option):
     os.mkdir("folder.npz")
     with pytest.raises((InputError, OSError), match=UNUSABLE[option]):
         main([*csvs, "--epochs=1", option])
-
-
-# The network file.
 
 
 @pytest.fixture
