@@ -730,7 +730,8 @@ def csv_lines(file, lines):
 
 def run(main):
     """Run a script's main() and exit with the status it returns; an error becomes one line on stderr, status 2."""
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # None if the shell has closed it
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115  # None if the shell has closed it
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream, encoding in (sys.stdin, "utf-8-sig"), (sys.stdout, "utf-8"), (sys.stderr, "utf-8"):
         if isinstance(stream, io.TextIOWrapper):  # -sig: PowerShell starts with a byte order mark

@@ -112,6 +112,16 @@ def cast_shadow(rng, scene):
     return to_picture(np.asarray(scene) * (1 - 0.205 * (1 + np.tanh(edge / rng.uniform(10, 50)))))
 
 
+def hard_shadow(rng, digit):
+    """A phone casts its shadow, with sharp edges, onto a page."""
+    scene, phone, dark = write(rng, plain(rng), digit, 500), Image.new("RGBA", (420, 900)), rng.uniform(0.4, 0.65)
+    ImageDraw.Draw(phone).rounded_rectangle([0, 0, 420, 900], 50, fill=(0, 0, 0, round(255 * dark)))
+    turned = phone.rotate(rng.uniform(-25, 25), BICUBIC, expand=True)
+    corner = round(rng.uniform(0.1, 0.9) * W - turned.width / 2), round(rng.uniform(0.3, 0.7) * H)
+    scene.paste(turned, corner, turned)
+    return scene
+
+
 def draw_finger(rng, scene, start, tip, width):
     """Draw a finger with its shadow."""
     mask = Image.new("L", (W, H))
@@ -322,6 +332,7 @@ SCENES = {  # each is a function of a random generator and a digit
     "phone": lambda rng, digit: card(rng, digit, wood(rng, TABLES), (245, 245, 250), PENS[:3], (50, 80), (15, 15, 18)),
     "finger": finger,
     "pen beside": pen_beside,
+    "shadow of a phone": hard_shadow,
     "app": app,
     "dark app": lambda rng, digit: app(rng, digit, (24, 24, 28), (245, 245, 245), (45, 45, 52)),
 }
