@@ -207,11 +207,12 @@ def find_sheet(view):
         for area in (high, ~high):
             light = area is high and values is grey
             paper = most_open_component(area, diagonal=area is not high)  # light areas do not connect at corners
+            if paper.sum() < paper.size / 40 or (not light and border_of(paper).any()):  # a shadow
+                continue
             sheet = fill_holes(paper, diagonal=area is high)
-            # What is not light may also be a shadow at the border, a frame or a 0.
-            doubtful = not light and (border_of(paper).any() or paper.sum() < 0.8 * sheet.sum())
+            solid = light or paper.sum() > 0.8 * sheet.sum()  # no frame, and no 0
             differs = not sheet.all() and area[~sheet].mean() < 0.5  # around a square of squared paper are others
-            if differs and not doubtful and paper.sum() > paper.size / 40 and is_sheet(values, grey, paper, sheet):
+            if solid and differs and is_sheet(values, grey, paper, sheet):
                 return sheet, paper
     return None
 
@@ -499,11 +500,12 @@ def main_components(labels):
 
 def component_boxes(labels):
     """Return the left, top, right and bottom of each component, (components, 4) int."""
+    y, x = np.nonzero(labels)
     ends = []
-    for lines in labels.T, labels:  # columns, then rows
-        present = np.zeros((labels.max() + 1, len(lines)), bool)
-        present[lines, np.arange(len(lines))[:, np.newaxis]] = True
-        ends.append((present.argmax(axis=1), len(lines) - present[:, ::-1].argmax(axis=1)))
+    for at, length in zip((x, y), labels.shape[::-1]):
+        present = np.zeros((labels.max() + 1, length), bool)
+        present[labels[y, x], at] = True
+        ends.append((present.argmax(axis=1), length - present[:, ::-1].argmax(axis=1)))
     (left, right), (top, bottom) = ends
     return np.stack([left, top, right, bottom], axis=1)
 

@@ -3,7 +3,8 @@
 The two sides of a line run in turn, several times; the ratio is the median of the rounds' ratios, because noise mostly
 affects two runs in a row alike. "CPU" lines compare processor time. A peer that is not installed is passed over
 (tests/benchmark-requirements.txt lists them). With MNIST_JPG set to the folder of MNIST's JPGs they are measured,
-otherwise as many pictures of the drawn sample.
+otherwise as many pictures of the drawn sample; with OWN_PICTURES set to a folder of JPGs and PNGs of digits, these as own
+pictures, otherwise enlarged ones.
 """
 
 import argparse
@@ -200,6 +201,8 @@ def measure(folder):
     make_photo(folder / "large.jpg", 7200, 4990, progressive=True)  # held in memory at full size
     photos, large = copy_to(folder / "40", folder / "photo.jpg", 40), copy_to(folder / "8", folder / "large.jpg", 8)
     inverted, own = make_pictures(folder, list(walk(jpgs)))
+    if "OWN_PICTURES" in os.environ:
+        own = [path for path in walk(os.environ["OWN_PICTURES"]) if path.lower().endswith((".jpg", ".jpeg", ".png"))]
     predict = [REPO / "predict.py", "-q", "--network", network]
 
     convert = shell(REPO / "data_tocsv.py", source, "-q", "-o", folder)
@@ -221,8 +224,8 @@ def measure(folder):
             np.asarray(picture)
 
     rgb = lambda: [np.asarray(Image.open(path).convert("RGB")) for path in own]  # noqa: E731
-    compare("black on white, 28 x 28 / as MNIST's own", 12, read(inverted), read(list(walk(jpgs))[:1000]))
-    compare("own pictures / decoding them as RGB", 2, read(own), rgb)
+    compare("black on white, 28 x 28 / as MNIST's own", 13, read(inverted), read(list(walk(jpgs))[:1000]))
+    compare("CPU: own pictures / decoding them as RGB", 2, read(own), rgb, 5, time.process_time)
     compare("a photo of 12 megapixels / decoding it with draft", 1.5, read([photos / "0.jpg"]), draft, 15)
 
     plain = lambda: our_epoch(labels, pixels, distortion=False)  # noqa: E731
