@@ -210,7 +210,7 @@ def find_sheet(view):
             if paper.sum() < paper.size / 40 or (not light and border_of(paper).any()):  # a shadow
                 continue
             sheet = fill_holes(paper, diagonal=area is high)
-            solid = light or paper.sum() > 0.8 * sheet.sum()  # no frame, and no 0
+            solid = paper.sum() > 0.7 * sheet.sum()  # no frame, and no 0
             differs = not sheet.all() and area[~sheet].mean() < 0.5  # around a square of squared paper are others
             if solid and differs and is_sheet(values, grey, paper, sheet):
                 return sheet, paper
