@@ -165,10 +165,10 @@ def find_digit(picture):
         view = view.convert("L")
         printed = subtract_background(view)
         darkness = printed - ruled_lines(printed, (0, 0, *view.size))
-        levels = least, _ = thresholds(darkness)
-        ink = printed > 0.7 * least  # a frame may be faint
+        levels = thresholds(darkness)
+        ink = printed > 0.7 * levels[0]  # a frame may be faint
         outline = find_outline(ink)
-        inside = find_enclosed(darkness > least, ink, outline)
+        inside = find_enclosed(darkness > levels[0], ink, outline)
         if inside is not None:
             picture = keep_only(picture, inside, inside)
             continue
@@ -210,7 +210,7 @@ def find_sheet(view):
             if paper.sum() < paper.size / 40 or (not light and border_of(paper).any()):  # a shadow
                 continue
             sheet = fill_holes(paper, diagonal=area is high)
-            solid = paper.sum() > 0.7 * sheet.sum()  # no frame, and no 0
+            solid = paper.sum() > 0.7 * sheet.sum()  # a frame or a 0 is hollow
             differs = not sheet.all() and area[~sheet].mean() < 0.5  # around a square of squared paper are others
             if solid and differs and is_sheet(values, grey, paper, sheet):
                 return sheet, paper
@@ -297,15 +297,11 @@ def subtract_background(picture):
 
 
 def plane(values, page):
-    """Return the plane (height, width) that fits the values of the page best. A second fit leaves out the ink."""
+    """Return the plane (height, width) float32 that fits the values of the page (bool) best."""
     y, x = (at[::16] for at in np.nonzero(page))  # one pixel in 16 is enough
-    terms, light, darkest = np.stack([np.ones(len(y)), y, x], axis=1), values[y, x], values.min()
-    for _ in range(2):
-        fit = np.linalg.lstsq(terms, light, rcond=None)[0]
-        keep = light > (terms @ fit + darkest) / 2
-        terms, light = terms[keep], light[keep]
+    terms = np.stack([np.ones(len(y)), y, x], axis=1)
+    level, down, right = np.linalg.lstsq(terms, values[y, x], rcond=None)[0].astype(np.float32)
     y, x = np.indices(values.shape, np.float32, sparse=True)
-    level, down, right = fit.astype(np.float32)
     return level + down * y + right * x
 
 
@@ -355,33 +351,35 @@ def separate(darkness, least, certain):
 
 
 def find_outline(ink):
-    """Return the largest hollow component of the ink (bool) with its holes filled (bool), empty if there is none."""
+    """Return the largest hollow component of the ink (bool), with its holes filled (bool); all False without one."""
     parts = connected_components(fill_holes(ink))
-    outline = (parts == np.bincount(parts.ravel(), parts.ravel() > 0).argmax()) & (parts > 0)
-    return outline & (np.count_nonzero(outline & ink) < 0.7 * np.count_nonzero(outline))
+    size = np.bincount(parts.ravel())
+    size[0] = 0
+    outline = (parts == size.argmax()) & (parts > 0)
+    return outline & (np.count_nonzero(outline & ink) < 0.7 * size.max())
 
 
 def find_enclosed(digits, ink, outline):
-    """Return what a printed frame encloses (bool), or None; digits: the ink (bool) without ruled lines.
+    """Return what a printed frame encloses (bool), or all but a stamp beside the digit (bool), or None without either.
 
-    A frame is a box, a comb or a circle: its outline is a rectangle or an ellipse; that of a hollow digit is not.
+    digits: the ink (bool) without ruled lines, as the squares in a 0 on squared paper do not count. A frame is a box, a
+    comb or a circle: its outline is a rectangle or an ellipse; that of a hollow digit is not.
     """
     if not outline.any() or openness(1 * outline)[1] > 1.06:
         return None
     labels = connected_components(ink)
-    frame = labels[outline][0]
-    enclosed = np.bincount(labels[digits & outline], minlength=labels.max() + 1)  # no squares of squared paper in a 0
-    enclosed[[0, frame]] = 0
+    enclosed = np.bincount(labels[digits & outline], minlength=labels.max() + 1)
+    beside = np.bincount(labels[~outline], minlength=len(enclosed))
+    enclosed[labels[outline][:1]] = enclosed[0] = 0  # the first pixel is the frame's
+    beside[border_of(labels)] = beside[0] = 0
     if not enclosed.any():
         return None
-    size = np.bincount(labels[~outline], minlength=len(enclosed))
-    size[border_of(labels)] = size[0] = 0
-    beside, within = labels == size.argmax(), labels == enclosed.argmax()
+    digit, other = labels == enclosed.argmax(), labels == beside.argmax()
     left, top, right, bottom = bounds(outline)
-    if longest_side(bounds(within)) < min(right - left, bottom - top) / 4:  # it is a blot in a 0
+    if longest_side(bounds(digit)) < min(right - left, bottom - top) / 4:  # it is a blot in a 0
         return None
-    if size.max() > enclosed.sum() and stroke_width(beside) > 1.2 * stroke_width(within):
-        return ~outline  # it is a stamp beside the digit
+    if beside.max() > enclosed.sum() and stroke_width(other) > 1.2 * stroke_width(digit):  # the digit is beside a stamp
+        return ~outline
     return outline & (~ink | (enclosed[labels] > 0))
 
 
