@@ -3,8 +3,8 @@
 The two sides of a line run in turn, several times; the ratio is the median of the rounds' ratios, because noise mostly
 affects two runs in a row alike. "CPU" lines compare processor time. A peer that is not installed is passed over
 (tests/benchmark-requirements.txt lists them). With MNIST_JPG set to the folder of MNIST's JPGs they are measured,
-otherwise as many pictures of the drawn sample; with OWN_PICTURES set to a folder of JPGs and PNGs of digits, these as own
-pictures, otherwise enlarged ones.
+otherwise as many pictures of the drawn sample. With OWN_PICTURES set to a folder of JPGs and PNGs they are the own
+pictures, otherwise enlarged ones are.
 """
 
 import argparse

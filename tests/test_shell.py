@@ -93,6 +93,12 @@ def test_nohup_keeps_a_command_alive():
     subprocess.run(["nohup", sys.executable, "-c", hang_up], cwd=REPO, stdin=subprocess.DEVNULL, check=True)
 
 
+@posix
+def test_closed_standard_input_holds_no_paths(digits):
+    line = error_line(run("predict.py", "-", cwd=digits, preexec_fn=lambda: os.close(0)))
+    assert line == "predict.py: error: -: no pictures"
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize("module", ["numpy", "PIL"])
 def test_a_missing_package_is_an_error_that_names_the_readme_s_first_command(tmp_path, script, module):
