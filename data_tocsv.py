@@ -250,8 +250,7 @@ def is_quadrangle(ink):
         drawing = Image.new("1", ink.shape[::-1])
         ImageDraw.Draw(drawing).polygon(corners, fill=1)
         quadrangle = np.asarray(drawing)
-        sides = [math.dist(corners[at - 1], corners[at]) for at in range(4)]
-        if min(sides) > max(sides) / 5 and (ink & quadrangle).sum() > QUADRANGLE * (ink | quadrangle).sum():
+        if (ink & quadrangle).sum() > QUADRANGLE * (ink | quadrangle).sum():
             return True
     return False
 
