@@ -185,7 +185,8 @@ def find_digit(picture):
             picture = picture.crop(np.clip(box, 0, picture.size * 2).tolist())  # size * 2: (w, h, w, h)
         else:
             strength, digit = remove_touching_lines(darkness, levels, strength, digit, outline)
-            if is_wide(*bounds(digit)):
+            left, top, right, bottom = bounds(digit)
+            if right - left > 2.5 * (bottom - top):  # no digit is so wide: of MNIST's 60,000 training images none
                 raise InputError(NO_DIGIT)
             return np.where(dilate(digit), strength, 0)
     raise InputError(NO_DIGIT)
@@ -205,14 +206,12 @@ def find_sheet(view):
     for values in (grey, colour) if colour.max() > 0.2 else (grey,):
         high = values > otsu(values)
         for area in (high, ~high):
-            light = area is high and values is grey
             paper = most_open_component(area, diagonal=area is not high)  # light areas do not connect at corners
-            if paper.sum() < paper.size / 40 or (not light and border_of(paper).any()):  # a shadow
-                continue
             sheet = fill_holes(paper, diagonal=area is high)
-            solid = paper.sum() > 0.7 * sheet.sum()  # a frame or a 0 is hollow
+            shadow = (area is not high or values is colour) and border_of(paper).any()
+            solid = paper.sum() > max(0.7 * sheet.sum(), paper.size / 40)  # a frame or a 0 is hollow
             differs = not sheet.all() and area[~sheet].mean() < 0.5  # around a square of squared paper are others
-            if solid and differs and is_sheet(values, grey, paper, sheet):
+            if solid and differs and not shadow and is_sheet(values, grey, paper, sheet):
                 return sheet, paper
     return None
 
@@ -250,7 +249,8 @@ def is_quadrangle(ink):
         drawing = Image.new("1", ink.shape[::-1])
         ImageDraw.Draw(drawing).polygon(corners, fill=1)
         quadrangle = np.asarray(drawing)
-        if (ink & quadrangle).sum() > QUADRANGLE * (ink | quadrangle).sum():
+        sides = [math.dist(corners[at - 1], corners[at]) for at in range(4)]  # a triangle has a short one
+        if min(sides) > max(sides) / 5 and (ink & quadrangle).sum() > QUADRANGLE * (ink | quadrangle).sum():
             return True
     return False
 
@@ -478,8 +478,7 @@ def main_components(labels):
     size, boxes = np.bincount(labels.ravel()), component_boxes(labels)
     size[0] = 0
     border = np.isin(np.arange(len(size)), border_of(labels))
-    unlikely = np.where(border | is_wide(*boxes.T), 0.003, 1)  # a frame that is cut off scores high
-    main = (size * openness(labels) ** 4 * unlikely).argmax()
+    main = (size * openness(labels) ** 4 * np.where(border, 0.003, 1)).argmax()  # a frame that is cut off scores high
     if not size[main]:
         raise InputError(NO_DIGIT)
     keep = (size > SPECK * size[main]) & (border <= border[main])
@@ -510,16 +509,12 @@ def component_boxes(labels):
 def is_printed(box, width, digit, pen):
     """Return whether a component is a printed line or bar, by its box and stroke width and those of the digit.
 
-    A line is straight, and thinner than the digit's pen, or under the digit and wider. A bar is thicker than two pens.
+    A line is straight, and thinner than the digit's pen, or under the digit and wider: the base of a 2 is not. A bar is
+    thicker than two pens.
     """
     (left, top, right, bottom), (x0, _, x1, foot) = box, digit
-    line = is_straight(box) and (width < THIN * pen or top >= foot and right - left > 1.25 * (x1 - x0))
+    line = is_straight(box) and (width < THIN * pen or (top >= foot and right - left > 1.25 * (x1 - x0)))
     return line or 2 * width > max(4 * pen, min(right - left, bottom - top))
-
-
-def is_wide(left, top, right, bottom):
-    """Return whether a box is more than twice as wide as high: no digit is (of MNIST's 60,000 training images none)."""
-    return right - left > 2 * (bottom - top) + 2
 
 
 def is_straight(box):
