@@ -209,7 +209,7 @@ def find_sheet(view):
             paper = most_open_component(area, diagonal=area is not high)  # light areas do not connect at corners
             sheet = fill_holes(paper, diagonal=area is high)
             shadow = (area is not high or values is colour) and border_of(paper).any()
-            solid = paper.sum() > max(0.7 * sheet.sum(), paper.size / 40)  # a frame or a 0 is hollow
+            solid = paper.sum() > 0.7 * sheet.sum()  # a frame or a 0 is hollow
             differs = not sheet.all() and area[~sheet].mean() < 0.5  # around a square of squared paper are others
             if solid and differs and not shadow and is_sheet(values, grey, paper, sheet):
                 return sheet, paper
@@ -484,7 +484,7 @@ def main_components(labels):
     keep = (size > SPECK * size[main]) & (border <= border[main])
     box, pen = boxes[main], stroke_width(labels == main)
     for other in np.flatnonzero(keep):
-        if other != main and is_printed(boxes[other], stroke_width(labels == other), box, pen):
+        if other != main and is_line(boxes[other], stroke_width(labels == other), box, pen):
             keep[other] = False
         elif are_apart(box, boxes[other]):
             raise InputError(NO_DIGIT if is_straight(box) or pen < 1.5 else SEVERAL)  # the lines of empty paper
@@ -506,15 +506,13 @@ def component_boxes(labels):
     return np.stack([left, top, right, bottom], axis=1)
 
 
-def is_printed(box, width, digit, pen):
-    """Return whether a component is a printed line or bar, by its box and stroke width and those of the digit.
+def is_line(box, width, digit, pen):
+    """Return whether a component is a printed line, by its box and stroke width and those of the digit.
 
-    A line is straight, and thinner than the digit's pen, or under the digit and wider: the base of a 2 is not. A bar is
-    thicker than two pens.
+    It is straight, and thinner than the digit's pen, or under the digit and wider: the base of a 2 is not.
     """
-    (left, top, right, bottom), (x0, _, x1, foot) = box, digit
-    line = is_straight(box) and (width < THIN * pen or (top >= foot and right - left > 1.25 * (x1 - x0)))
-    return line or 2 * width > max(4 * pen, min(right - left, bottom - top))
+    under = box[1] >= digit[3] and box[2] - box[0] > 1.25 * (digit[2] - digit[0])
+    return is_straight(box) and (width < THIN * pen or under)
 
 
 def is_straight(box):

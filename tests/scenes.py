@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from conftest import drawn
-from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 from predict import classify_pictures, find_network
 from train_network import load_network
@@ -202,6 +202,16 @@ def card(rng, digit, table=None, paper=WHITE, inks=PENS, radius=(30, 60), frame=
     return lay(rng, table or wood(rng), leaf, rng.uniform(-15, 15))
 
 
+def calendar(rng, digit):
+    """A page of a calendar, with a month in its red header, lies on a grey desk."""
+    page, top = Image.new("RGB", (520, 600), WHITE), int(rng.integers(90, 150))
+    pen = ImageDraw.Draw(page)
+    pen.rectangle([0, 0, 520, top], fill=pick(rng, [(200, 45, 45)], 20))
+    pen.text((260, top / 2), "MARCH", (250, 250, 250), ImageFont.load_default(top // 2), anchor="mm")
+    write(rng, page, digit, 360, box=(60, top + 30, 460, 570))
+    return lay(rng, wood(rng, [GREY_DESK], 0.02), page, rng.uniform(-8, 8))
+
+
 def finger(rng, digit):
     """A finger covers the edge of a page."""
     scene, y = write(rng, plain(rng), digit, 500), rng.uniform(0.1, 0.9) * H
@@ -327,6 +337,7 @@ SCENES = {  # each is a function of a random generator and a digit
     "spiral notebook": notebook,
     "whiteboard": whiteboard,
     "blackboard": lambda rng, digit: write(rng, wood(rng, [(48, 62, 54)], 0.03), digit, 500, CHALK),
+    "calendar": calendar,
     "card": card,
     "dark card": lambda rng, digit: card(rng, digit, plain(rng, DESK), (52, 54, 62), CHALK, (1, 40)),
     "phone": lambda rng, digit: card(rng, digit, wood(rng, TABLES), (245, 245, 250), PENS[:3], (50, 80), (15, 15, 18)),

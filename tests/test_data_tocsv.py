@@ -138,6 +138,7 @@ def test_only_what_is_of_mnist_s_length_centred_and_grey_is_left_as_it_is(length
     pixels[14 - length // 2 :][:length, 12 + move : 16 + move] = ink
     same = same and move == 0 and ink < 255
     assert data_tocsv.looks_like_mnist(pixels.ravel()) == data_tocsv.looks_like_mnist(pixels.T.ravel()) == same
+    assert not data_tocsv.looks_like_mnist(np.maximum(pixels.ravel(), 20))  # grey paper
 
 
 def test_bad_pictures_are_reported_with_the_reason_and_the_others_converted(folder, tmp_path):

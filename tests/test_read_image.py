@@ -442,6 +442,7 @@ CHOSEN = {  # scenes and seeds that are not read without what their line names
     "steps at the edge": ["whiteboard 1", "whiteboard 7", "sheet in shadow 1", "spiral notebook 8"],
     "dark sheets": ["dark card 0", "dark card 3", "dark card 4"],
     "coloured notes": [f"sticky note, thin pen {seed}" for seed in (0, 3, 4, 5, 7)],
+    "no triangle": ["calendar 4", "calendar 10", "calendar 23"],
     "several looks": ["sheet in hand 0", "sheet cut off 0", "spiral notebook 0"],
     "enclosed ink": ["circle 0", "circle, scanned 0", "comb 1", "comb, scanned 2"],
     "the shape of frames": ["box turned 4", "box turned 6", "box turned 8", "circle, scanned 4"],
