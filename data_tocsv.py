@@ -24,7 +24,7 @@ from itertools import islice, product
 
 try:
     import numpy as np
-    from PIL import Image, ImageDraw, ImageFilter, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps, UnidentifiedImageError
 except ModuleNotFoundError as error:
     first = "python3 -m venv .venv && . .venv/bin/activate && pip install -r requirements.txt"
     print(f"{os.path.basename(sys.argv[0])}: error: {error}: begin as README.md says: {first}", file=sys.stderr)
@@ -174,9 +174,8 @@ def find_digit(picture):
             continue
         strength, digit = separate(darkness, *levels)
         box = bounds(digit)
-        if stroke_width(digit) > max(8, 0.3 * longest_side(box)) and is_quadrangle(digit):
-            sheet, grey = fill_holes(digit), np.asarray(view, np.float32)
-            if not is_sheet(grey, grey, digit, sheet):  # it is empty
+        if is_quadrangle(digit) and stroke_width(sheet := fill_holes(digit)) > max(8, 0.3 * longest_side(box)):
+            if not is_sheet(view, np.asarray(view) / 255, digit, sheet):  # it is empty
                 raise InputError(NO_DIGIT)
             picture = keep_only(picture, sheet, digit)
         elif scale > 1 and longest_side(box) <= max(view.size) / 2:
@@ -200,9 +199,9 @@ def find_sheet(view):
 
     A sheet, card or screen is one component: lighter, darker, more or less colourful than what is around.
     """
-    view = view.reduce(-(-2 * max(view.size) // VIEW))  # half a VIEW is enough, and takes a quarter of the time
-    grey = np.asarray(view.convert("L"), np.float32) / 255
-    colour = np.ptp(np.asarray(view.convert("RGB")), axis=2) / np.float32(255)
+    half = view.reduce(-(-2 * max(view.size) // VIEW))  # half a VIEW is enough, and takes a quarter of the time
+    grey = np.asarray(half.convert("L"), np.float32) / 255
+    colour = np.ptp(np.asarray(half.convert("RGB")), axis=2) / np.float32(255)
     for values in (grey, colour) if colour.max() > 0.2 else (grey,):
         high = values > otsu(values)
         for area in (high, ~high):
@@ -211,7 +210,7 @@ def find_sheet(view):
             shadow = (area is not high or values is colour) and border_of(paper).any()
             solid = paper.sum() > 0.7 * sheet.sum()  # a frame or a 0 is hollow
             differs = not sheet.all() and area[~sheet].mean() < 0.5  # around a square of squared paper are others
-            if solid and differs and not shadow and is_sheet(values, grey, paper, sheet):
+            if solid and differs and not shadow and is_sheet(view, values, paper, sheet):
                 return sheet, paper
     return None
 
@@ -224,7 +223,7 @@ def most_open_component(ink, diagonal):
     return (labels == (size * openness(labels) ** 4).argmax()) & ink
 
 
-def is_sheet(values, grey, paper, sheet):
+def is_sheet(view, values, paper, sheet):
     """Return whether a component (bool), with its holes filled (bool), is a sheet of paper with something on it.
 
     It is a quadrangle. At least half of the difference in values from what is around appears within two pixels of its
@@ -236,7 +235,9 @@ def is_sheet(values, grey, paper, sheet):
     outer = around & dilate(sheet, 2)
     farther = outer & ~dilate(sheet)
     step = np.median(values[sheet & dilate(around)]) - np.median(values[farther if farther.any() else outer])
-    content = np.abs(grey - plane(grey, paper))[sheet & ~dilate(around, 2)].max(initial=0)
+    darkest, lightest = (view.convert("L").filter(kind(3)) for kind in (ImageFilter.MinFilter, ImageFilter.MaxFilter))
+    contrast = ImageChops.subtract(lightest, darkest).resize(sheet.shape[::-1], Image.Resampling.NEAREST)
+    content = np.asarray(contrast)[sheet & ~dilate(around, 2)].max(initial=0) / 255
     half = abs(np.median(values[paper]) - np.median(values[around])) / 2
     return abs(step) > half and content > half
 
@@ -260,9 +261,8 @@ def keep_only(picture, inside, paper):
     picture = picture.convert("L")
     view = np.asarray(picture.resize(inside.shape[::-1], Image.Resampling.BOX), np.float32)
     around = Image.fromarray(255 * np.uint8(dilate(~inside))).resize(picture.size)
-    cut = picture.copy()
-    cut.paste(Image.fromarray(plane(view, paper)).convert("L").resize(picture.size), mask=around)
-    return cut.crop((np.multiply(bounds(inside), picture.size * 2) // (inside.shape[::-1] * 2)).tolist())
+    picture.paste(Image.fromarray(plane(view, paper)).convert("L").resize(picture.size), mask=around)
+    return picture.crop((np.multiply(bounds(inside), picture.size * 2) // (inside.shape[::-1] * 2)).tolist())
 
 
 # Paper and ink.
@@ -322,14 +322,14 @@ def thresholds(darkness):
     return max(certain / 2, least), certain
 
 
-def otsu(darkness):
-    """Split paper from ink where each varies least (Otsu 1979); return the middle of their means."""
-    count = np.bincount(np.uint8(255 * darkness.clip(0, 1)).ravel(), minlength=256)
+def otsu(values):
+    """Split values, 0 to 1, in two where each part varies least (Otsu 1979); return the middle of their means."""
+    count = np.bincount(np.uint8(255 * values.clip(0, 1)).ravel(), minlength=256)
     below, sums = count.cumsum(), (count * np.arange(256)).cumsum()
     above = below[-1] - below
-    paper, ink = sums / np.maximum(below, 1), (sums[-1] - sums) / np.maximum(above, 1)
-    best = (below * above * (ink - paper) ** 2).argmax()
-    return (paper[best] + ink[best]) / 2 / 255
+    low, high = sums / np.maximum(below, 1), (sums[-1] - sums) / np.maximum(above, 1)
+    best = (below * above * (high - low) ** 2).argmax()
+    return (low[best] + high[best]) / 2 / 255
 
 
 def separate(darkness, least, certain):
@@ -355,7 +355,8 @@ def find_outline(ink):
     size = np.bincount(parts.ravel())
     size[0] = 0
     outline = (parts == size.argmax()) & (parts > 0)
-    return outline & (np.count_nonzero(outline & ink) < 0.7 * size.max())
+    hollow = np.count_nonzero(outline & ink) < 0.7 * size.max()
+    return outline if hollow else np.zeros_like(outline)
 
 
 def find_enclosed(digits, ink, outline):
@@ -547,7 +548,7 @@ def border_of(array):
 
 
 def bounds(ink):
-    """Return the left, top, right and bottom of the ink (bool), as Pillow counts them."""
+    """Return the left, top, right and bottom of the ink (bool), as Pillow counts them; InputError if there is none."""
     box = Image.fromarray(ink).getbbox()
     if not box:
         raise InputError(NO_DIGIT)
@@ -741,7 +742,7 @@ def run(main):
         if sys.version_info < (3, 10):  # noqa: UP036
             raise InputError("Python 3.10 or newer is needed")
         status = main()
-        say(sys.stdout, end="")  # a full disk or a closed pipe shows here
+        sys.stdout.flush()  # a full disk or a closed pipe shows here
     except KeyboardInterrupt as error:
         log(": ".join(("interrupted", *error.args)))
         status = 130

@@ -99,10 +99,10 @@ def sgd_step(params, velocity, X, Y, rate, momentum, decay):
     A1, A2, P = forward(params, X)
     grads = backward(params, X, A1, A2, P, Y)
     for name, p in params.items():
-        # The bare rule is p -= rate * grads[name]. Velocity is the sum of all gradients so far, each `momentum` (0.9)
-        # times as strong as the one after it (Polyak 1964). Decay shrinks every number a little at each step; it is
-        # weight_decay times the batch size, as gradients are summed over the batch, too (Loshchilov & Hutter 2019).
+        # The bare rule is p -= rate * grads[name]. Velocity keeps `momentum` (0.9) of itself and adds the new gradient:
+        # it is the sum of all gradients so far, older ones weaker (Polyak 1964).
         velocity[name] = momentum * velocity[name] + grads[name]
+        # Decay shrinks every number a little, times the batch size, as gradients are summed (Loshchilov & Hutter 2019).
         p -= rate * (velocity[name] + decay * p)
     return float(cross_entropy(P, Y))
 

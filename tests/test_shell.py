@@ -62,7 +62,7 @@ def test_windows_leaves_patterns_to_the_script_and_has_another_error_for_a_close
     invalid = Mock(side_effect=OSError(errno.EINVAL, "Invalid argument"))
     with open(os.devnull) as file, monkeypatch.context() as windows, pytest.raises(SystemExit, match="0"):
         windows.setattr(os, "name", "nt")
-        windows.setattr(sys, "stdout", Mock(write=invalid, fileno=file.fileno, isatty=lambda: False))
+        windows.setattr(sys, "stdout", Mock(flush=invalid, fileno=file.fileno, isatty=lambda: False))
         data_tocsv.run(lambda: 0)
     assert sys.argv == ["predict.py", *(os.path.join("mixed", name) for name in ("a.jpg", "z.jpg")), "*.png", "mixed"]
     assert capsys.readouterr().err == ""
