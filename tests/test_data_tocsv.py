@@ -152,6 +152,7 @@ def test_bad_pictures_are_reported_with_the_reason_and_the_others_converted(fold
     reasons = {"text": "not a picture", "empty": "not a picture", "cut": "broken picture", "blank": "no digit found"}
     if os.name != "nt":
         (bad / "link.jpg").symlink_to("nowhere")
+        (bad / "linked").symlink_to(bad.with_name("3"))  # linked folders are passed over
         os.mkfifo(bad / "pipe.jpg")
         reasons |= {"link": "No such file", "pipe": "neither a file nor a folder"}
     result = run("data_tocsv.py", "digits", "-o", ".", cwd=tmp_path, check=1)

@@ -416,7 +416,7 @@ def test_most_noise_is_refused(side, blur, most):
 
 @pytest.mark.parametrize("name", sorted(BLANKS.keys() - {"empty sticky note"}))  # the note is seldom found
 def test_an_empty_page_is_refused(tmp_path, name):
-    for seed in (0, 2, 9):
+    for seed in (0, 2, 3, 9):
         save_scene(tmp_path / "x.jpg", name, seed)
         with pytest.raises(InputError, match="^no digit found$"):
             read_image(tmp_path / "x.jpg")
@@ -447,7 +447,7 @@ CHOSEN = {  # scenes and seeds that are not read without what their line names
     "enclosed ink": ["circle 0", "circle, scanned 0", "comb 1", "comb, scanned 2"],
     "the shape of frames": ["box turned 4", "box turned 6", "box turned 8", "circle, scanned 4"],
     "a slope of light": ["circle 6", "comb 8", "comb 11"],
-    "ink on the frame": ["tight box 0", "tight box 6", "tight box 7", "tight box 13"],
+    "ink on the frame": ["tight box 0", "tight box 6", "tight box 9", "tight box 7", "tight box 13"],
     "lines through the foot": ["line through foot 7", "line through foot 10", "line through foot, scanned 7"],
     "openness": ["pen beside 0", "pen beside 2", "pen beside 17", "pen beside 19"],
     "what is near": ["app with tools 0", "app with tools 1", "app with tools 3"],
