@@ -95,8 +95,7 @@ def test_nohup_keeps_a_command_alive():
 
 @posix
 def test_closed_standard_input_holds_no_paths(digits):
-    line = error_line(run("predict.py", "-", cwd=digits, preexec_fn=lambda: os.close(0)))
-    assert line == "predict.py: error: -: no pictures"
+    assert error_line(run("predict.py", "-", cwd=digits, preexec_fn=lambda: os.close(0))).endswith(": -: no pictures")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
