@@ -296,10 +296,14 @@ def subtract_background(picture):
 
 
 def plane(values, page):
-    """Return the plane (height, width) float32 that fits the values of the page (bool) best."""
+    """Return the plane (height, width) that fits the values of a page (bool) best. A second fit leaves out the ink."""
     y, x = (at[::16] for at in np.nonzero(page))  # one pixel in 16 is enough
-    terms = np.stack([np.ones(len(y)), y, x], axis=1)
-    level, down, right = np.linalg.lstsq(terms, values[y, x], rcond=None)[0].astype(np.float32)
+    terms, light, darkest = np.stack([np.ones(len(y)), y, x], axis=1), values[y, x], values.min()
+    for _ in range(2):
+        fit = np.linalg.lstsq(terms, light, rcond=None)[0]
+        keep = light > (terms @ fit + darkest) / 2
+        terms, light = terms[keep], light[keep]
+    level, down, right = fit.astype(np.float32)
     y, x = np.indices(values.shape, np.float32, sparse=True)
     return level + down * y + right * x
 
