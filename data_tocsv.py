@@ -378,10 +378,11 @@ def find_enclosed(digits, ink, outline):
     beside[border_of(labels)] = beside[0] = 0
     if not enclosed.any():
         return None
+    digit, other = labels == enclosed.argmax(), labels == beside.argmax()
     left, top, right, bottom = bounds(outline)
-    if longest_side(bounds(labels == enclosed.argmax())) < min(right - left, bottom - top) / 4:  # it is a blot in a 0
+    if longest_side(bounds(digit)) < min(right - left, bottom - top) / 4:  # it is a blot in a 0
         return None
-    if beside.max() > enclosed.sum():  # the digit is beside a stamp
+    if beside.max() > enclosed.sum() and stroke_width(other) > 1.2 * stroke_width(digit):  # the digit is beside a stamp
         return ~outline
     return outline & (~ink | (enclosed[labels] > 0))
 
