@@ -227,7 +227,7 @@ def is_sheet(view, values, paper, sheet):
     """Return whether a component (bool), with its holes filled (bool), is a sheet of paper with something on it.
 
     It is a quadrangle. At least half of the difference in values from what is around appears within two pixels of its
-    edge, and something on it differs as much in grey from the paper.
+    edge, and something on it has as much contrast in grey. view: the picture, as large as these or larger.
     """
     if not is_quadrangle(sheet):
         return False
@@ -391,7 +391,7 @@ def remove_touching_lines(darkness, levels, strength, digit, outline):
     """Return the strength of the ink and the digit (bool) without a printed frame or line that it touches, if any.
 
     When a frame's lines are removed, ink is left in its middle: in the loops of 4, 6, 8 and 9 there is none. A line
-    through the foot is thinner than the digit's strokes, and longer than the digit is wide.
+    through the foot is thinner than the digit's strokes, and longer than the digit is wide. levels: from `thresholds`.
     """
     with contextlib.suppress(InputError):
         margin = round(np.count_nonzero(outline) ** 0.5) // 5  # strokes that stick out are narrower than two of these
@@ -402,9 +402,8 @@ def remove_touching_lines(darkness, levels, strength, digit, outline):
         rest = darkness - ruled_lines(darkness, frame)
         if np.count_nonzero(middle & (rest > levels[0])) > np.count_nonzero(middle) / 9:
             return separate(rest, *levels)
-    left, top, right, bottom = bounds(digit)
-    line = np.zeros_like(darkness)
-    line[top:bottom, left:right] = horizontal_lines(darkness[top:bottom, left:right])
+    left, _, right, _ = box = bounds(digit)
+    line = ruled_lines(darkness, box, upright=False)
     with contextlib.suppress(InputError):
         if line.max() > FAINT:
             ink, rest = separate(darkness - line, *levels)
@@ -414,11 +413,12 @@ def remove_touching_lines(darkness, levels, strength, digit, outline):
     return strength, digit
 
 
-def ruled_lines(darkness, box):
-    """Return how dark the straight lines are, horizontal or vertical, that cross a box from edge to edge."""
+def ruled_lines(darkness, box, upright=True):
+    """Return how dark the lines are that cross a box from edge to edge, (height, width) float32, also upright ones."""
     left, top, right, bottom = box
     part, lines = darkness[top:bottom, left:right], np.zeros_like(darkness)
-    lines[top:bottom, left:right] = np.maximum(horizontal_lines(part), horizontal_lines(part.T).T)
+    found = horizontal_lines(part)
+    lines[top:bottom, left:right] = np.maximum(found, horizontal_lines(part.T).T) if upright else found
     return lines
 
 
